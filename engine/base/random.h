@@ -1,0 +1,33 @@
+/* random.h - counter-based random numbers: a draw is a pure function of (seed, stream, counter).
+**
+** Philox4x32-10: Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011. There is no hidden
+** state: saving a stream means saving its counter, threads may draw any counters in any order, and a GPU that computes
+** the same function draws the same numbers. One counter value gives one block of four 32-bit numbers. */
+#ifndef CN_RANDOM_H
+#define CN_RANDOM_H
+
+#include <stdint.h>
+
+typedef struct CnRng {
+  uint64_t seed;
+  uint64_t stream;  /* which use: see cn_rng_named */
+  uint64_t counter; /* the next block to draw */
+} CnRng;
+
+/* The block of four numbers at (seed, stream, counter). */
+void cn_philox(uint32_t out[4], uint64_t seed, uint64_t stream, uint64_t counter);
+
+/* The stream with this name ("weights", "sampling", "augment:train", …), at counter 0. Different names are independent. */
+CnRng cn_rng_named(uint64_t seed, const char *name);
+
+/* Each draw below uses one block and moves the counter on by one (a permutation by n). */
+uint64_t cn_rng_u64(CnRng *rng);
+double cn_rng_uniform(CnRng *rng);              /* in [0, 1), 53 bits */
+int64_t cn_rng_integer(CnRng *rng, int64_t n);  /* in 0 … n-1, n >= 1; bias below 2^-40 for n < 2^24 */
+double cn_rng_normal(CnRng *rng);               /* mean 0, deviation 1 */
+void cn_rng_permutation(CnRng *rng, int64_t *out, int64_t n); /* of 0 … n-1 */
+
+/* 24 random bits as a float in [0, 1): what kernels make of one 32-bit number. */
+static inline float cn_u32_to_unit(uint32_t u) { return (float)(u >> 8) * 0x1p-24f; }
+
+#endif

@@ -1,0 +1,46 @@
+/* layers.h - the modules everything is made of. Images are (N,H,W,C).
+**
+** Every constructor draws its initial weights from `rng` (moving it on) in f32 on the CPU. Convolutions and linear
+** layers start as in PyTorch: uniform in ±1/sqrt(fan in). NULL `rng` leaves zeros (for loading, or for counting only). */
+#ifndef CN_LAYERS_H
+#define CN_LAYERS_H
+
+#include "nn/module.h"
+
+typedef struct CnConv2dOptions { /* zero means the usual: kernel 1, stride 1, padding 0, dilation 1, groups 1 */
+  int64_t inp, out;              /* channels */
+  int64_t kernel[2], stride[2], padding[2], dilation[2], groups;
+  bool bias;
+} CnConv2dOptions;
+
+CnErr cn_conv2d_new(CnModule **out, CnConv2dOptions options, CnRng *rng); /* "weight" (KH,KW,I/groups,O), "bias" (O) */
+
+typedef struct CnBatchNormOptions {
+  int64_t channels;
+  bool affine;        /* "weight" ones, "bias" zeros */
+  bool track;         /* "running_mean", "running_var" buffers, used when not training; without them always the batch's */
+  double eps, momentum; /* 0: 1e-5, 0.1 */
+} CnBatchNormOptions;
+CnErr cn_batch_norm_new(CnModule **out, CnBatchNormOptions options);
+
+CnErr cn_linear_new(CnModule **out, int64_t inp, int64_t outp, bool bias, CnRng *rng); /* "weight" (I,O), "bias" (O) */
+CnErr cn_embedding_new(CnModule **out, int64_t rows, int64_t width, CnRng *rng);       /* "weight" (V,E), normal(0,1) */
+/* "weight_ih" (I,4H), "weight_hh" (H,4H), "bias" (4H), uniform in ±1/sqrt(H). Called with x, h, c; gives h and c. */
+CnErr cn_lstm_cell_new(CnModule **out, int64_t inp, int64_t hidden, CnRng *rng);
+CnErr cn_lstm_cell_forward(CnModule *m, CnTensor **h, CnTensor **c, CnTensor *x, CnTensor *h0, CnTensor *c0);
+
+CnErr cn_relu_new(CnModule **out);
+CnErr cn_identity_new(CnModule **out);
+CnErr cn_zero_new(CnModule **out, int64_t stride);                /* "none": zeros of the strided shape */
+CnErr cn_max_pool_new(CnModule **out, int64_t kernel, int64_t stride, int64_t padding);
+CnErr cn_avg_pool_new(CnModule **out, int64_t kernel, int64_t stride, int64_t padding);
+CnErr cn_global_avg_pool_new(CnModule **out);                     /* (N,H,W,C) -> (N,C) */
+CnErr cn_dropout_new(CnModule **out, double p, CnRng *stream);    /* `stream` is borrowed and moved on at each call */
+/* ReLU, two 1x1 convolutions of stride 2 on grids shifted by one pixel, concat, BN. Names conv_1, conv_2, bn. */
+CnErr cn_factorized_reduce_new(CnModule **out, int64_t inp, int64_t outp, bool affine, bool track, CnRng *rng);
+/* Children "0", "1", …; each taken by a new reference. */
+CnErr cn_sequential_new(CnModule **out, CnModule *const *children, int n);
+/* A sequence under the name "op", as published checkpoints spell it. */
+CnErr cn_chain_new(CnModule **out, CnModule *const *children, int n);
+
+#endif

@@ -1,0 +1,41 @@
+/* optimizer.h - SGD and Adam over groups of parameters.
+**
+** Parameters without a gradient are left alone, their momentum too: in a supernet only the sampled path moves. */
+#ifndef CN_OPTIMIZER_H
+#define CN_OPTIMIZER_H
+
+#include "tensor/tensor.h"
+
+typedef struct CnOptimizer CnOptimizer;
+
+typedef enum CnOptimizerKind { CN_SGD, CN_ADAM } CnOptimizerKind;
+
+typedef struct CnGroup { /* hyper-parameters of one group; may be changed between steps */
+  double lr, weight_decay;
+  double momentum; bool nesterov;   /* SGD */
+  double beta1, beta2, eps;         /* Adam */
+} CnGroup;
+
+CnErr cn_optimizer_new(CnOptimizer **out, CnOptimizerKind kind);
+void cn_optimizer_free(CnOptimizer *o); /* NULL is allowed */
+/* Starts a new group; returns its number (from 0) in *index. */
+CnErr cn_optimizer_add_group(CnOptimizer *o, CnGroup group, int *index);
+/* Adds a parameter (new reference) to a group under a name that is unique in the optimizer. */
+CnErr cn_optimizer_add(CnOptimizer *o, int group, const char *name, CnTensor *parameter);
+int cn_optimizer_groups(const CnOptimizer *o);
+CnGroup *cn_optimizer_group(CnOptimizer *o, int index); /* borrowed */
+
+/* The 2-norm of all gradients together, in a fixed order, into *norm. */
+CnErr cn_optimizer_grad_norm(CnOptimizer *o, double *norm);
+/* One step; gradients scaled down when their norm is above `clip` (0: never). *norm (may be NULL) gets the norm before.
+** A norm that is not finite: CN_ENOTFINITE names the first bad gradient, and nothing has moved. Gradients are freed. */
+CnErr cn_optimizer_step(CnOptimizer *o, double clip, double *norm);
+void cn_optimizer_zero_grad(CnOptimizer *o); /* frees gradients */
+
+/* State in definition order: "NAME.momentum"; "NAME.mean", "NAME.square" and "NAME.step" (i64 scalar); NULL tensors
+** (not used yet) are not visited. _load takes what _visit gave, by name; a wrong name or shape: CN_EDATA. */
+typedef CnErr (*CnStateVisit)(void *context, const char *name, CnTensor *tensor);
+CnErr cn_optimizer_visit(CnOptimizer *o, CnStateVisit visit, void *context);
+CnErr cn_optimizer_load(CnOptimizer *o, const char *name, CnTensor *tensor);
+
+#endif

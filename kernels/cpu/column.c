@@ -1,0 +1,50 @@
+/* column.c - the CPU's column of the kernel table, for one instruction set: made from ops.def.
+**
+** Compiled once for each CN_ISA; defines cn_cpu_column_<isa>. */
+#include "tensor/op.h"
+
+#define JOIN_(a, b, c) a##_##b##_##c
+#define JOIN(a, b, c) JOIN_(a, b, c)
+#define K(name, type) JOIN(name, type, CN_ISA)
+
+#define DECLARE(name, type) CnErr K(name, type)(CnCall *call);
+#define DECLARE_FLOATS(name) DECLARE(name, f32) DECLARE(name, f64)
+#define DECLARE_ANY(name) DECLARE_FLOATS(name) DECLARE(name, i64) DECLARE(name, u8)
+#define FLOATS(name) { K(name, f32), K(name, f64) }
+#define ANY(name) { K(name, f32), K(name, f64), K(name, i64), K(name, u8) }
+
+/* By types: which forward kernels there are. Gradients exist for floats only. */
+#define DECLARE_CN_FLOATS(id) DECLARE_FLOATS(id##_forward)
+#define DECLARE_CN_FLOATS_STRIDED(id) DECLARE_FLOATS(id##_forward)
+#define DECLARE_CN_ANY(id) DECLARE_ANY(id##_forward)
+#define DECLARE_CN_ANY_STRIDED(id) DECLARE_ANY(id##_forward)
+#define ROW_CN_FLOATS(id) FLOATS(id##_forward)
+#define ROW_CN_FLOATS_STRIDED(id) FLOATS(id##_forward)
+#define ROW_CN_ANY(id) ANY(id##_forward)
+#define ROW_CN_ANY_STRIDED(id) ANY(id##_forward)
+
+/* By kind: views and composed rows have no kernels. */
+#define DECLARE_CN_KERNEL(id, types) DECLARE_##types(id) DECLARE_FLOATS(id##_backward)
+#define DECLARE_CN_FORWARD(id, types) DECLARE_##types(id)
+#define DECLARE_CN_INPLACE(id, types) DECLARE_##types(id)
+#define DECLARE_CN_VIEW(id, types)
+#define DECLARE_CN_COMPOSED(id, types)
+#define ROW_CN_KERNEL(id, types) [CN_OP_##id] = { ROW_##types(id), FLOATS(id##_backward) },
+#define ROW_CN_FORWARD(id, types) [CN_OP_##id] = { ROW_##types(id), { NULL } },
+#define ROW_CN_INPLACE(id, types) [CN_OP_##id] = { ROW_##types(id), { NULL } },
+#define ROW_CN_VIEW(id, types)
+#define ROW_CN_COMPOSED(id, types)
+
+#define CN_OP(kind, id, inputs, attrs, outputs, types, saves, shape, doc) DECLARE_##kind(id, types)
+#include "tensor/ops.def"
+#undef CN_OP
+
+#define COLUMN_(isa) cn_cpu_column_##isa
+#define COLUMN(isa) COLUMN_(isa)
+extern const CnKernelRow COLUMN(CN_ISA)[CN_OPS];
+
+const CnKernelRow COLUMN(CN_ISA)[CN_OPS] = {
+#define CN_OP(kind, id, inputs, attrs, outputs, types, saves, shape, doc) ROW_##kind(id, types)
+#include "tensor/ops.def"
+#undef CN_OP
+};
