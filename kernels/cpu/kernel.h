@@ -35,6 +35,17 @@ typedef uint8_t REAL;
 #define CN_JOIN3(a, b, c) CN_JOIN3_(a, b, c)
 #define FN(name) CN_JOIN3(name, CN_TYPE, CN_ISA)
 
+#if defined(CN_REAL_f32) || defined(CN_REAL_f64)
+#define CN_REAL_IS_FLOAT 1
+#endif
+
+/* The kernels of every row for this type; those that a row does not have are defined nowhere. */
+#define CN_OP(kind, id, inputs, attrs, outputs, types, saves, shape, doc) \
+  CnErr FN(id##_forward)(CnCall *call); \
+  CnErr FN(id##_backward)(CnCall *call);
+#include "tensor/ops.def"
+#undef CN_OP
+
 #define DATA(type, tensor) ((type *)cn_tensor_data(tensor))
 
 /* A vector register's worth of REAL, for files that vectorise by hand (GCC vector extensions: + - * and compare work
