@@ -1,0 +1,50 @@
+/* host.h - what the files of the program share: main.c starts everything, the others each do one thing for it. */
+#ifndef CN_HOST_H
+#define CN_HOST_H
+
+#include <lauxlib.h>
+#include <lua.h>
+#include <stdbool.h>
+
+/* What the program's exit status says; --help and README list them. */
+enum {
+  EXIT_FINE = 0,
+  EXIT_ERROR = 1,       /* an error in the recipe */
+  EXIT_USAGE = 2,       /* a wrong command line */
+  EXIT_BAD_DATA = 3,    /* a file's content is wrong, or it cannot be read or written */
+  EXIT_NOT_FINITE = 4,  /* a loss or gradient is NaN or infinite */
+  EXIT_INTERRUPTED = 5, /* SIGINT or SIGTERM */
+  EXIT_BUSY = 6         /* the run folder is in use */
+};
+
+/* allocator.c: Lua's memory, from the C library, failing on purpose by the engine's count (base/memory.h). */
+lua_State *host_newstate(void);
+
+/* report.c */
+int host_traceback(lua_State *L); /* message handler: keeps the traceback, passes the error on as it came */
+/* Prints the error on top of the stack and its traceback to stderr, pops it, and returns the exit status it stands for. */
+int host_report(lua_State *L);
+/* Calls the function below `narg` arguments under host_traceback. */
+int host_call(lua_State *L, int narg, int nresults);
+/* A line for stderr, with "cnas: " in front. */
+void host_complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* signals.c: SIGINT and SIGTERM, for this Lua state, which lives on the calling thread. */
+void host_signals_install(lua_State *L);
+/* How long a program may go without looking before it is interrupted: 2 seconds at first. */
+void host_signals_grace(double seconds);
+/* Replaces coroutine.resume and .wrap by ones that tell signals.c which coroutine is running. */
+void host_signals_coroutines(lua_State *L);
+
+/* globals.c: from now on an undefined global is an error that names the nearest known name. */
+void host_strict_globals(lua_State *L);
+
+/* paths.c: where the Lua library is; sets package.path and the registry's "cnas.home". */
+void host_paths(lua_State *L);
+/* Puts the folder of a recipe behind the library in package.path. */
+void host_paths_add_folder_of(lua_State *L, const char *file);
+
+/* repl.c: reads, runs and prints until the end of the input; returns the exit status. */
+int host_repl(lua_State *L);
+
+#endif

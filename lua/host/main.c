@@ -1,0 +1,191 @@
+/* main.c - the program cnas: runs a recipe, a line of code, or an interactive loop, and says by its exit status how it went.
+**
+** Everything runs under one protected call. The engine's module waits in package.preload until something requires it. */
+#include <lualib.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/threads.h"
+#include "device/device.h"
+#include "lua/bindings/binding.h"
+#include "lua/host/host.h"
+
+static const char usage[] =
+  "usage: cnas [-i] FILE [options of the recipe]\n"
+  "       cnas [-i] -e CODE [arguments]\n"
+  "       cnas -i\n"
+  "\n"
+  "Runs a Lua recipe with the module \"cnas\" at hand; `cnas FILE --help` lists the options of a recipe.\n"
+  "A FILE that is not here is looked for beside the library: `cnas recipes/curriculum_search.lua` works anywhere.\n"
+  "\n"
+  "  -e CODE    run CODE; it finds the arguments behind it in `arg` and `...`\n"
+  "  -i         read code from the terminal or a pipe and print what it gives (after FILE or CODE, if any)\n"
+  "  --version  versions, instruction set and number of threads\n"
+  "  --help     this text\n"
+  "\n"
+  "Exit status:\n"
+  "  0  done\n"
+  "  1  an error in the recipe\n"
+  "  2  a wrong command line: an unknown option, a value that does not fit, a recipe that is not there\n"
+  "  3  bad data: a file that is missing, wrong or damaged, or cannot be read or written\n"
+  "  4  a loss or gradient that is not finite\n"
+  "  5  interrupted by Ctrl-C or SIGTERM; a run has saved itself and goes on with --resume\n"
+  "  6  the run folder is in use by another process\n"
+  "\n"
+  "Environment: CNAS_THREADS (threads of the kernels), CNAS_HOME (folder with lua/ and recipes/), NO_COLOR.\n";
+
+typedef struct Command {
+  int argc;
+  char **argv;
+  int first; /* index of FILE, or of the first argument behind CODE; argc when there is none */
+  const char *code;
+  const char *file;
+  bool interactive, help, version;
+  int status; /* of the program */
+} Command;
+
+static bool wrong_usage(Command *c, const char *what, const char *argument) {
+  host_complain("%s '%s'; see cnas --help", what, argument);
+  c->status = EXIT_USAGE;
+  return false;
+}
+
+static bool parse(Command *c) {
+  int i = 1;
+  for (; i < c->argc && c->argv[i][0] == '-' && c->argv[i][1] != '\0'; i++) {
+    const char *argument = c->argv[i];
+    if (strcmp(argument, "--") == 0) {
+      i++;
+      break;
+    } else if (strcmp(argument, "-i") == 0) {
+      c->interactive = true;
+    } else if (strcmp(argument, "--help") == 0 || strcmp(argument, "-h") == 0) {
+      c->help = true;
+    } else if (strcmp(argument, "--version") == 0 || strcmp(argument, "-v") == 0) {
+      c->version = true;
+    } else if (strcmp(argument, "-e") == 0) {
+      if (i + 1 == c->argc) return wrong_usage(c, "no code behind", argument);
+      c->code = c->argv[i + 1];
+      i += 2;
+      break;
+    } else {
+      return wrong_usage(c, "unknown option", argument);
+    }
+  }
+  c->first = i;
+  if (c->code == NULL && i < c->argc) c->file = c->argv[i];
+  if (c->code == NULL && c->file == NULL && !c->interactive && !c->help && !c->version) {
+    fputs(usage, stderr);
+    c->status = EXIT_USAGE;
+    return false;
+  }
+  return true;
+}
+
+static void print_version(void) {
+  const CnDeviceModule *cpu;
+  printf("cnas %s\n%s\n", CNAS_VERSION, LUA_RELEASE);
+  if (cn_device_module(&cpu, CN_CPU) == CN_OK) printf("cpu: %s kernels, ", cpu->detail);
+  printf("%d thread%s\n", cn_threads(), cn_threads() == 1 ? "" : "s");
+}
+
+/* `arg` as lua makes it: the recipe at 0, its arguments from 1, the program and its options below 0. */
+static void set_arg(lua_State *L, const Command *c) {
+  int zero = c->code != NULL ? c->first - 1 : c->first;
+  lua_createtable(L, c->argc, zero + 1);
+  for (int i = 0; i < c->argc; i++) {
+    lua_pushstring(L, c->argv[i]);
+    lua_rawseti(L, -2, i - zero);
+  }
+  lua_setglobal(L, "arg");
+}
+
+/* Pushes what stands behind the recipe; returns how many. */
+static int push_arguments(lua_State *L, const Command *c) {
+  int from = c->code != NULL ? c->first : c->first + 1;
+  int n = c->argc > from ? c->argc - from : 0;
+  luaL_checkstack(L, n + 3, "too many arguments");
+  for (int i = 0; i < n; i++) lua_pushstring(L, c->argv[from + i]);
+  return n;
+}
+
+/* The path of the recipe, pushed: as given, else below the library's home. NULL when neither can be read. */
+static const char *find_recipe(lua_State *L, const char *file) {
+  if (strcmp(file, "-") == 0 || access(file, R_OK) == 0) return lua_pushstring(L, file);
+  if (file[0] == '/') return NULL;
+  lua_getfield(L, LUA_REGISTRYINDEX, "cnas.home");
+  const char *path = lua_pushfstring(L, "%s/%s", lua_tostring(L, -1), file);
+  lua_remove(L, -2);
+  if (access(path, R_OK) == 0) return path;
+  lua_pop(L, 1);
+  return NULL;
+}
+
+static int run_recipe(lua_State *L, const Command *c) {
+  int status;
+  if (c->code != NULL) {
+    status = luaL_loadbuffer(L, c->code, strlen(c->code), "=(command line)");
+  } else {
+    const char *path = find_recipe(L, c->file);
+    if (path == NULL) {
+      host_complain("cannot read the recipe '%s': there is no such file here or beside the library", c->file);
+      return EXIT_USAGE;
+    }
+    host_paths_add_folder_of(L, path);
+    status = luaL_loadfile(L, strcmp(path, "-") == 0 ? NULL : path);
+  }
+  if (status == LUA_OK) status = host_call(L, push_arguments(L, c), 0);
+  return status == LUA_OK ? EXIT_FINE : host_report(L);
+}
+
+/* The module "cnas.engine": what the bindings register, and the host's own. */
+static int open_engine(lua_State *L) {
+  lua_settop(L, 0);
+  luaopen_cnas_engine(L);
+  cnL_open_host(L);
+  return 1;
+}
+
+static int protected_main(lua_State *L) {
+  Command *c = lua_touserdata(L, 1);
+  luaL_openlibs(L);
+  luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
+  lua_pushcfunction(L, open_engine);
+  lua_setfield(L, -2, "cnas.engine");
+  lua_settop(L, 0);
+  host_paths(L);
+  host_signals_coroutines(L);
+  host_signals_install(L);
+  set_arg(L, c);
+  if (c->code != NULL || c->file != NULL) {
+    if (!c->interactive) host_strict_globals(L);
+    c->status = run_recipe(L, c);
+  }
+  if (c->interactive && c->status != EXIT_USAGE && c->status != EXIT_INTERRUPTED) c->status = host_repl(L);
+  return 0;
+}
+
+int main(int argc, char **argv) {
+  Command c = { .argc = argc, .argv = argv };
+  if (!parse(&c)) return c.status;
+  if (c.help) fputs(usage, stdout);
+  if (c.version) print_version();
+  if (!c.help && !c.version) {
+    lua_State *L = host_newstate();
+    if (L == NULL) {
+      host_complain("not enough memory to start");
+      return EXIT_ERROR;
+    }
+    lua_pushcfunction(L, protected_main);
+    lua_pushlightuserdata(L, &c);
+    if (lua_pcall(L, 1, 0, 0) != LUA_OK) c.status = host_report(L);
+    lua_close(L);
+  }
+  if (fflush(stdout) != 0 && c.status == EXIT_FINE) {
+    host_complain("cannot write to the standard output");
+    c.status = EXIT_BAD_DATA;
+  }
+  return c.status;
+}

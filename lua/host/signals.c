@@ -1,0 +1,131 @@
+/* signals.c - Ctrl-C and SIGTERM.
+**
+** A signal is a wish (base/interrupt.h). A run that looks for it between batches stops in good order and is left alone.
+** A program that does not look within the grace, or that gets a second signal, is interrupted by an error raised from a
+** debug hook; a third signal ends the process as it would without us.
+** A hook belongs to one coroutine, so the handler must know which one is running: resume and wrap tell. */
+#include <errno.h>
+#include <lualib.h>
+#include <pthread.h>
+#include <signal.h>
+#include <string.h>
+
+#include "base/interrupt.h"
+#include "lua/bindings/binding.h"
+#include "lua/host/host.h"
+
+#define HOOK_MASK (LUA_MASKCALL | LUA_MASKRET | LUA_MASKCOUNT)
+#define HOOK_EVERY 1000 /* instructions */
+
+static lua_State *main_state;
+static lua_State *volatile running; /* the coroutine that runs, or the main state */
+static pthread_t main_thread;
+static double grace = 2.0; /* seconds */
+
+static void hook(lua_State *L, lua_Debug *unused) {
+  (void)unused;
+  CnInterrupt now = cn_interrupt_state();
+  bool ripe = now.count >= 2 || (now.count == 1 && !now.seen && now.seconds >= grace);
+  if (now.count == 1 && !now.seen && !ripe) return; /* not yet: stay */
+  lua_sethook(L, NULL, 0, 0);
+  if (!ripe) return;
+  int signal = cn_interrupt_requested(); /* seen from here on: an error is under way */
+  cnL_raise(L, CN_EINTERRUPTED, signal == SIGTERM ? "interrupted by SIGTERM" : "interrupted");
+}
+
+/* lua_sethook may be called from a handler, on the thread that runs Lua. */
+static void on_signal(int signal_number) {
+  int saved = errno;
+  if (!pthread_equal(pthread_self(), main_thread)) {
+    pthread_kill(main_thread, signal_number);
+  } else if (cn_interrupt_note(signal_number) > 2) {
+    signal(signal_number, SIG_DFL);
+    raise(signal_number);
+  } else {
+    lua_sethook(running, hook, HOOK_MASK, HOOK_EVERY);
+    if (running != main_state) lua_sethook(main_state, hook, HOOK_MASK, HOOK_EVERY);
+  }
+  errno = saved;
+}
+
+void host_signals_grace(double seconds) { grace = seconds; }
+
+void host_signals_install(lua_State *L) {
+  struct sigaction action;
+  main_state = running = L;
+  main_thread = pthread_self();
+  memset(&action, 0, sizeof action);
+  action.sa_handler = on_signal;
+  action.sa_flags = SA_RESTART; /* files being written are not disturbed */
+  sigemptyset(&action.sa_mask);
+  sigaddset(&action.sa_mask, SIGINT);
+  sigaddset(&action.sa_mask, SIGTERM);
+  sigaction(SIGINT, &action, NULL);
+  sigaction(SIGTERM, &action, NULL);
+}
+
+/* Makes `co` the running one until the return value is given back to leave. */
+static lua_State *enter(lua_State *co) {
+  lua_State *before = running;
+  if (cn_interrupt_state().count > 0) lua_sethook(co, hook, HOOK_MASK, HOOK_EVERY);
+  running = co;
+  return before;
+}
+
+static void leave(lua_State *before) { running = before; }
+
+/* coroutine.resume(co, ...): the library's own, upvalue 1, between enter and leave. It does not raise for a coroutine. */
+static int resume(lua_State *L) {
+  lua_State *co = lua_tothread(L, 1);
+  luaL_argexpected(L, co, 1, "coroutine");
+  lua_pushvalue(L, lua_upvalueindex(1));
+  lua_insert(L, 1);
+  lua_State *before = enter(co);
+  lua_call(L, lua_gettop(L) - 1, LUA_MULTRET);
+  leave(before);
+  return lua_gettop(L);
+}
+
+/* What coroutine.wrap returns: upvalue 1 the coroutine, upvalue 2 resume above. Errors go on to the caller. */
+static int wrapped(lua_State *L) {
+  lua_pushvalue(L, lua_upvalueindex(2));
+  lua_insert(L, 1);
+  lua_pushvalue(L, lua_upvalueindex(1));
+  lua_insert(L, 2);
+  lua_call(L, lua_gettop(L) - 1, LUA_MULTRET);
+  if (lua_toboolean(L, 1)) return lua_gettop(L) - 1;
+  lua_State *co = lua_tothread(L, lua_upvalueindex(1));
+  int status = lua_status(co);
+  if (status != LUA_OK && status != LUA_YIELD) { /* failed inside: run its pending __close, which may fail anew */
+    if (lua_resetthread(co) != LUA_OK) {
+      lua_settop(L, 1);
+      lua_xmove(co, L, 1);
+    }
+  }
+  lua_settop(L, 2);
+  return lua_error(L);
+}
+
+/* coroutine.wrap(f): upvalue 1 coroutine.create, upvalue 2 resume. */
+static int wrap(lua_State *L) {
+  luaL_checktype(L, 1, LUA_TFUNCTION);
+  lua_settop(L, 1);
+  lua_pushvalue(L, lua_upvalueindex(1));
+  lua_insert(L, 1);
+  lua_call(L, 1, 1);
+  lua_pushvalue(L, lua_upvalueindex(2));
+  lua_pushcclosure(L, wrapped, 2);
+  return 1;
+}
+
+void host_signals_coroutines(lua_State *L) {
+  lua_getglobal(L, LUA_COLIBNAME);
+  lua_getfield(L, -1, "create");
+  lua_getfield(L, -2, "resume");
+  lua_pushcclosure(L, resume, 1);
+  lua_pushvalue(L, -1);
+  lua_setfield(L, -4, "resume");
+  lua_pushcclosure(L, wrap, 2);
+  lua_setfield(L, -2, "wrap");
+  lua_pop(L, 1);
+}
