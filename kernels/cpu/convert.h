@@ -1,0 +1,16 @@
+/* convert.h - one number from one type to another: floats are cut toward zero, everything is limited to the range of the
+** type it goes to, NaN gives 0. */
+#ifndef CN_CONVERT_H
+#define CN_CONVERT_H
+
+#include <stdint.h>
+
+static inline int64_t i64_of_double(double x) {
+  if (!(x > -0x1p63)) return x != x ? 0 : INT64_MIN;
+  return x >= 0x1p63 ? INT64_MAX : (int64_t)x;
+}
+static inline int64_t i64_of_i64(int64_t x) { return x; }
+static inline uint8_t u8_of_double(double x) { return x > 0 ? x < 255 ? (uint8_t)x : 255 : 0; }
+static inline uint8_t u8_of_i64(int64_t x) { return x > 0 ? x < 255 ? (uint8_t)x : 255 : 0; }
+
+#endif
