@@ -6,6 +6,7 @@
 #ifndef CN_OP_H
 #define CN_OP_H
 
+#include "base/random.h"
 #include "tensor/tensor.h"
 
 #define CN_MAX_INPUTS 16
@@ -77,15 +78,42 @@ const CnOp *cn_op(CnOpId id);
 const CnOp *cn_op_find(const char *name); /* NULL when there is none */
 
 /* Applies a row. `in` has `nin` entries, NULL where an optional input is not given; `attr` has one entry for each slot
-** of the row, or is NULL for all defaults. `out` receives the row's visible outputs. */
+** the row has, or is NULL for all defaults. `out` receives the row's visible outputs (it is NULL for CN_INPLACE). */
 CnErr cn_apply(CnTensor **out, CnOpId id, CnTensor *const *in, int nin, const CnAttr *attr);
 
-/* The defaults of a row's attributes into attr[CN_MAX_ATTRS]. */
-void cn_op_defaults(const CnOp *op, CnAttr *attr);
-/* Slot of an attribute by name, or -1. */
-int cn_op_attr_slot(const CnOp *op, const char *name);
-/* How many outputs a caller sees. */
-int cn_op_visible_outputs(const CnOp *op);
+/* What the text columns of a row say, parsed once. */
+typedef enum CnAttrKind { CN_INT, CN_FLOAT, CN_BOOL, CN_DTYPE, CN_PAIR, CN_DIM, CN_DIMS, CN_INTS, CN_RNG } CnAttrKind;
+
+typedef struct CnInputInfo {
+  char name[24];
+  bool optional, variadic;
+  int dtype; /* CnDtype, or -1: the call's */
+} CnInputInfo;
+
+typedef struct CnAttrInfo {
+  char name[24];
+  CnAttrKind kind;
+  int slot, slots;
+  bool required; /* no default */
+} CnAttrInfo;
+
+typedef struct CnOpInfo {
+  int inputs, attrs, outputs, visible;
+  CnInputInfo input[6];
+  CnAttrInfo attr[8];
+  CnAttr defaults[CN_MAX_ATTRS];
+  uint32_t saves_in, saves_out; /* bit i: backward reads input (output) i */
+} CnOpInfo;
+
+const CnOpInfo *cn_op_info(CnOpId id);
+
+/* Writes the three slots of an rng attribute and moves the stream on past `draws` numbers (four to a counter). */
+static inline void cn_attr_rng(CnAttr *slots, CnRng *rng, int64_t draws) {
+  slots[0].i = (int64_t)rng->seed;
+  slots[1].i = (int64_t)rng->stream;
+  slots[2].i = (int64_t)rng->counter;
+  rng->counter += (uint64_t)((draws + 3) / 4);
+}
 
 /* Short forms for C callers, one for each common arity. `attr` as above. */
 static inline CnErr cn_apply1(CnTensor **out, CnOpId id, CnTensor *x, const CnAttr *attr) {

@@ -1,0 +1,84 @@
+/* cpu.c - memory of the CPU, and the choice of its column of kernels at run time. */
+#include "device/cpu.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "tensor/op.h"
+
+extern const CnKernelRow cn_cpu_column_portable[CN_OPS];
+#ifdef __x86_64__
+extern const CnKernelRow cn_cpu_column_avx2[CN_OPS], cn_cpu_column_avx512[CN_OPS];
+#endif
+
+static CnErr cpu_alloc(void **out, int index, size_t bytes) {
+  (void)index;
+  *out = cn_alloc(bytes);
+  return *out ? CN_OK : CN_EMEMORY;
+}
+
+static void cpu_free(int index, void *block) {
+  (void)index;
+  cn_free(block);
+}
+
+static CnErr cpu_copy(void *to, CnDevice to_device, const void *from, CnDevice from_device, size_t bytes) {
+  (void)to_device;
+  (void)from_device;
+  memcpy(to, from, bytes);
+  return CN_OK;
+}
+
+static CnErr cpu_synchronize(int index) {
+  (void)index;
+  return CN_OK;
+}
+
+static CnDeviceModule module = { .name = "cpu", .count = 1, .alloc = cpu_alloc, .free = cpu_free, .copy = cpu_copy,
+                                 .synchronize = cpu_synchronize };
+
+/* Instruction sets, widest first. */
+static const struct {
+  const char *name;
+  const CnKernelRow *column;
+} columns[] = {
+#ifdef __x86_64__
+  { "avx512", cn_cpu_column_avx512 },
+  { "avx2", cn_cpu_column_avx2 },
+#endif
+  { "portable", cn_cpu_column_portable },
+};
+#define COLUMNS ((int)(sizeof columns / sizeof columns[0]))
+
+static bool processor_has(const char *isa) {
+#ifdef __x86_64__
+  if (!strcmp(isa, "avx512"))
+    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("fma");
+  if (!strcmp(isa, "avx2")) return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+#endif
+  return !strcmp(isa, "portable");
+}
+
+CnErr cn_cpu_use(const char *isa) {
+  for (int i = 0; i < COLUMNS; i++) {
+    if (strcmp(isa, columns[i].name)) continue;
+    if (!processor_has(isa)) return cn_fail(CN_EUSAGE, "this processor does not run %s instructions", isa);
+    module.detail = columns[i].name;
+    module.kernels = columns[i].column;
+    return CN_OK;
+  }
+  return cn_fail(CN_EUSAGE, "unknown instruction set '%s': expected portable, avx2 or avx512", isa);
+}
+
+const CnDeviceModule *cn_cpu_module(void) {
+  if (module.kernels) return &module;
+  const char *wish = getenv("CNAS_ISA");
+  if (wish && cn_cpu_use(wish) == CN_OK) return &module;
+  for (int i = 0; !module.kernels; i++)
+    if (processor_has(columns[i].name)) (void)cn_cpu_use(columns[i].name);
+  return &module;
+}
+
+const char *cn_cpu_isa(void) { return cn_cpu_module()->detail; }

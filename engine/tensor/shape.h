@@ -1,0 +1,42 @@
+/* shape.h - the shape rules of ops.def. A rule checks sizes and attributes and writes call->out_spec; its errors name the
+** operation, the input, what was expected and what came. Dimension attributes arrive counted from 0, or negative. */
+#ifndef CN_SHAPE_H
+#define CN_SHAPE_H
+
+#include "tensor/op.h"
+
+CnErr cn_shape_same(CnCall *call);
+CnErr cn_shape_none(CnCall *call);
+CnErr cn_shape_noise(CnCall *call);
+CnErr cn_shape_pair(CnCall *call);
+CnErr cn_shape_broadcast(CnCall *call);
+CnErr cn_shape_compare(CnCall *call);
+CnErr cn_shape_where(CnCall *call);
+CnErr cn_shape_cast(CnCall *call);
+CnErr cn_shape_concat(CnCall *call);
+CnErr cn_shape_sum(CnCall *call);
+CnErr cn_shape_reduce(CnCall *call);
+CnErr cn_shape_extremum(CnCall *call);
+CnErr cn_shape_arg(CnCall *call);
+CnErr cn_shape_topk(CnCall *call);
+CnErr cn_shape_squared_norm(CnCall *call);
+CnErr cn_shape_index_select(CnCall *call);
+CnErr cn_shape_gather(CnCall *call);
+CnErr cn_shape_embedding(CnCall *call);
+CnErr cn_shape_matmul(CnCall *call);
+CnErr cn_shape_linear(CnCall *call);
+CnErr cn_shape_lstm_gates(CnCall *call);
+CnErr cn_shape_conv2d(CnCall *call);
+CnErr cn_shape_max_pool2d(CnCall *call);
+CnErr cn_shape_avg_pool2d(CnCall *call);
+CnErr cn_shape_global_avg_pool2d(CnCall *call);
+CnErr cn_shape_batch_norm(CnCall *call);
+CnErr cn_shape_subsample2d(CnCall *call);
+CnErr cn_shape_dim_same(CnCall *call);
+CnErr cn_shape_cross_entropy(CnCall *call);
+CnErr cn_shape_accuracy(CnCall *call);
+
+/* A dimension attribute made absolute, in place: counted from 0, `extra` beyond the last allowed (1 for unsqueeze). */
+CnErr cn_shape_dim(CnCall *call, int slot, int extra);
+
+#endif
