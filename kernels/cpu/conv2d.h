@@ -1,0 +1,34 @@
+/* conv2d.h - the geometry of one 2-d convolution and the three ways to compute it.
+**
+** Images are (N,H,W,C) and (N,OH,OW,O), weights (KH,KW,C/groups,O). Output pixel (i,j) reads, for tap (p,q), the input
+** pixel (i*stride_h - pad_h + p*dilation_h, j*stride_w - pad_w + q*dilation_w) where that is inside the image. */
+#ifndef CN_CONV2D_H
+#define CN_CONV2D_H
+
+#include "kernels/cpu/gemm.h"
+
+typedef struct Conv {
+  int64_t n, h, w, c, oh, ow, o, kh, kw;
+  int64_t stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w, groups;
+  const REAL *x, *weight, *bias; /* bias: NULL when there is none */
+  REAL *y;
+  const REAL *gy;     /* backward only, as the three below */
+  REAL *gx, *gweight; /* NULL: not wanted */
+} Conv;
+
+/* groups == C == O. */
+CnErr FN(conv_depthwise_forward)(const Conv *v);
+CnErr FN(conv_depthwise_backward)(const Conv *v);
+/* 1x1, stride 1, no padding, one group: a matrix product over all pixels. */
+CnErr FN(conv_pointwise_forward)(const Conv *v);
+CnErr FN(conv_pointwise_backward)(const Conv *v);
+/* Everything. */
+CnErr FN(conv_general_forward)(const Conv *v);
+CnErr FN(conv_general_backward)(const Conv *v);
+
+/* Blocks of rows that an image is cut into so that `images` of them give at least 32 pieces, 4 rows each or more. */
+CN_INLINE int64_t row_blocks(int64_t images, int64_t rows) {
+  return CN_MAX(1, CN_MIN(CN_CEIL_DIV(32, CN_MAX(images, 1)), rows / 4));
+}
+
+#endif

@@ -1,0 +1,212 @@
+/* conv_general.c - any convolution as matrix products over strips of rows.
+**
+** A strip's inputs are gathered into a matrix: one row for a pixel of the result, the channels of each tap side by side;
+** then it is a product with the weights. The gradient by the input is gathered in the same way from the output's
+** gradient: input pixels whose coordinates are equal modulo the stride (a phase) are reached by the same taps, from
+** neighbouring output pixels, so each phase is a convolution of stride 1 without wasted taps and without scattering. */
+#include "kernels/cpu/conv2d.h"
+
+#define STRIP 32768 /* elements of a gathered matrix, at most, unless one row of pixels is more */
+
+/* Neighbouring taps that read neighbouring pixels: `length` pixels from (y,x) for the result's pixel (0,0). */
+typedef struct Run {
+  int64_t y, x, length;
+} Run;
+
+/* How the pixels (i,j) of a result are gathered from an image. */
+typedef struct Gather {
+  const REAL *image; /* (N,h,w,c) */
+  int64_t h, w, c, channels; /* channels: of one group */
+  int64_t rows, columns;     /* of the result, in each image */
+  int64_t step_h, step_w;    /* pixels of the image from one pixel of the result to the next */
+  int64_t taps, runs;
+  Run *run;
+} Gather;
+
+static void add_tap(Gather *v, int64_t y, int64_t x) {
+  Run *last = v->runs > 0 ? &v->run[v->runs - 1] : NULL;
+  v->taps++;
+  if (last != NULL && v->channels == v->c && last->y == y && last->x + last->length == x) last->length++;
+  else v->run[v->runs++] = (Run){ y, x, 1 };
+}
+
+/* Result rows begin … end-1 of image n, group `group`, into col ((end-begin)*columns, taps*channels). */
+static void gather_rows(const Gather *v, int64_t n, int64_t begin, int64_t end, int64_t group, REAL *col) {
+  const REAL *image = v->image + n * v->h * v->w * v->c + group * v->channels;
+  for (int64_t i = begin; i < end; i++)
+    for (int64_t j = 0; j < v->columns; j++)
+      for (int64_t r = 0; r < v->runs; r++) {
+        int64_t y = v->run[r].y + i * v->step_h, x = v->run[r].x + j * v->step_w, length = v->run[r].length;
+        int64_t count = length * v->channels;
+        if (y < 0 || y >= v->h) {
+          memset(col, 0, (size_t)count * sizeof(REAL));
+        } else if (x >= 0 && x + length <= v->w) {
+          memcpy(col, image + (y * v->w + x) * v->c, (size_t)count * sizeof(REAL));
+        } else {
+          for (int64_t k = 0; k < length; k++)
+            if (x + k < 0 || x + k >= v->w)
+              memset(col + k * v->channels, 0, (size_t)v->channels * sizeof(REAL));
+            else
+              memcpy(col + k * v->channels, image + (y * v->w + x + k) * v->c, (size_t)v->channels * sizeof(REAL));
+        }
+        col += count;
+      }
+}
+
+static int64_t strip_rows(const Gather *v) {
+  int64_t row = v->columns * v->taps * v->channels;
+  return CN_MAX(1, CN_MIN(v->rows, STRIP / CN_MAX(row, 1)));
+}
+
+static int64_t strip_count(const Gather *v) { return strip_rows(v) * v->columns * v->taps * v->channels; }
+
+/* What the forward pass and the weight gradient read: the input around each output pixel. */
+static Gather gather_inputs(const Conv *v, Run *run) {
+  Gather gather = { v->x, v->h, v->w, v->c, v->c / v->groups, v->oh, v->ow, v->stride_h, v->stride_w, 0, 0, run };
+  for (int64_t p = 0; p < v->kh; p++)
+    for (int64_t q = 0; q < v->kw; q++) add_tap(&gather, p * v->dilation_h - v->pad_h, q * v->dilation_w - v->pad_w);
+  return gather;
+}
+
+/* Result = gathered * packed, for each strip and group. Result pixel (i,j) of image n is at
+** out + n*image_step + i*row_step + j*column_step; packed holds `groups` matrices (taps*channels, outputs). */
+typedef struct Target {
+  REAL *out;
+  int64_t image_step, row_step, column_step, outputs;
+} Target;
+
+static CnErr multiply(const Gather *v, int64_t images, int64_t groups, const REAL *packed, const REAL *bias, Target to) {
+  int64_t rows = strip_rows(v), strips = CN_CEIL_DIV(v->rows, rows), inner = v->taps * v->channels;
+  int64_t size = strip_count(v), packed_size = (int64_t)gemm_packed_count(inner, to.outputs);
+  REAL *cols = cn_alloc((size_t)(cn_threads() * size) * sizeof(REAL));
+  if (cols == NULL) return CN_EMEMORY;
+  CN_PARALLEL_FOR
+  for (int64_t piece = 0; piece < images * strips; piece++) {
+    int64_t n = piece / strips, begin = piece % strips * rows, end = CN_MIN(begin + rows, v->rows);
+    REAL *col = cols + thread_index() * size;
+    for (int64_t g = 0; g < groups; g++) {
+      const REAL *matrix = packed + g * packed_size, *start = bias != NULL ? bias + g * to.outputs : NULL;
+      REAL *out = to.out + n * to.image_step + begin * to.row_step + g * to.outputs;
+      gather_rows(v, n, begin, end, g, col);
+      if (to.row_step == v->columns * to.column_step) {
+        FN(gemm_tile_rows)((end - begin) * v->columns, to.outputs, inner, col, inner, matrix, start, out, to.column_step);
+      } else {
+        for (int64_t i = 0; i < end - begin; i++)
+          FN(gemm_tile_rows)(v->columns, to.outputs, inner, col + i * v->columns * inner, inner, matrix, start,
+                             out + i * to.row_step, to.column_step);
+      }
+    }
+  }
+  cn_free(cols);
+  return CN_OK;
+}
+
+CnErr FN(conv_general_forward)(const Conv *v) {
+  int64_t taps = v->kh * v->kw, outputs = v->o / v->groups, inner = taps * (v->c / v->groups);
+  size_t packed_size = gemm_packed_count(inner, outputs);
+  Run *run = cn_alloc((size_t)taps * sizeof(Run));
+  REAL *packed = cn_alloc((size_t)v->groups * packed_size * sizeof(REAL));
+  CnErr err = run == NULL || packed == NULL ? CN_EMEMORY : CN_OK;
+  if (err == CN_OK) {
+    for (int64_t g = 0; g < v->groups; g++)
+      FN(gemm_pack)(packed + g * (int64_t)packed_size, v->weight + g * outputs, v->o, false, inner, outputs);
+    Gather gather = gather_inputs(v, run);
+    err = multiply(&gather, v->n, v->groups, packed, v->bias,
+                   (Target){ v->y, v->oh * v->ow * v->o, v->ow * v->o, v->o, outputs });
+  }
+  cn_free(packed);
+  cn_free(run);
+  return err;
+}
+
+/* Input pixels (down + i*stride_h, right + j*stride_w): which taps reach them, from where. Tap (p,q) joins input row r
+** and output row (r + pad - p*dilation) / stride. Taps go backwards so that neighbours read neighbours; `tap` gets
+** their numbers. */
+static Gather gather_phase(const Conv *v, int64_t down, int64_t right, Run *run, int64_t *tap) {
+  Gather gather = { v->gy, v->oh, v->ow, v->o, v->o / v->groups, CN_CEIL_DIV(v->h - down, v->stride_h),
+                    CN_CEIL_DIV(v->w - right, v->stride_w), 1, 1, 0, 0, run };
+  for (int64_t p = v->kh - 1; p >= 0; p--)
+    for (int64_t q = v->kw - 1; q >= 0; q--) {
+      int64_t y = down + v->pad_h - p * v->dilation_h, x = right + v->pad_w - q * v->dilation_w;
+      if (y % v->stride_h != 0 || x % v->stride_w != 0) continue;
+      tap[gather.taps] = p * v->kw + q;
+      add_tap(&gather, y / v->stride_h, x / v->stride_w);
+    }
+  return gather;
+}
+
+/* Weights of one phase and group, turned so that they take output channels: matrix (taps*O/groups, C/groups). */
+static void turn_weights(const Conv *v, const int64_t *tap, int64_t taps, int64_t group, REAL *matrix) {
+  int64_t inputs = v->c / v->groups, outputs = v->o / v->groups;
+  for (int64_t t = 0; t < taps; t++)
+    for (int64_t o = 0; o < outputs; o++)
+      for (int64_t c = 0; c < inputs; c++)
+        matrix[(t * outputs + o) * inputs + c] = v->weight[(tap[t] * inputs + c) * v->o + group * outputs + o];
+}
+
+static CnErr input_gradient(const Conv *v) {
+  int64_t taps = v->kh * v->kw, inputs = v->c / v->groups, inner = taps * (v->o / v->groups);
+  Run *run = cn_alloc((size_t)taps * sizeof(Run));
+  int64_t *tap = cn_alloc((size_t)taps * sizeof(int64_t));
+  REAL *matrix = cn_alloc((size_t)(inner * inputs) * sizeof(REAL));
+  REAL *packed = cn_alloc((size_t)v->groups * gemm_packed_count(inner, inputs) * sizeof(REAL));
+  CnErr err = run == NULL || tap == NULL || matrix == NULL || packed == NULL ? CN_EMEMORY : CN_OK;
+  for (int64_t down = 0; down < CN_MIN(v->stride_h, v->h) && err == CN_OK; down++)
+    for (int64_t right = 0; right < CN_MIN(v->stride_w, v->w) && err == CN_OK; right++) {
+      Gather gather = gather_phase(v, down, right, run, tap);
+      int64_t depth = gather.taps * gather.channels;
+      for (int64_t g = 0; g < v->groups; g++) {
+        turn_weights(v, tap, gather.taps, g, matrix);
+        FN(gemm_pack)(packed + g * (int64_t)gemm_packed_count(depth, inputs), matrix, inputs, false, depth, inputs);
+      }
+      err = multiply(&gather, v->n, v->groups, packed, NULL,
+                     (Target){ v->gx + (down * v->w + right) * v->c, v->h * v->w * v->c, v->stride_h * v->w * v->c,
+                               v->stride_w * v->c, inputs });
+    }
+  cn_free(packed);
+  cn_free(matrix);
+  cn_free(tap);
+  cn_free(run);
+  return err;
+}
+
+/* Partial sums belong to pieces: ranges of strips. */
+static CnErr weight_gradient(const Conv *v) {
+  int64_t taps = v->kh * v->kw, outputs = v->o / v->groups, inner = taps * (v->c / v->groups), count = inner * v->o;
+  Run *run = cn_alloc((size_t)taps * sizeof(Run));
+  if (run == NULL) return CN_EMEMORY;
+  Gather gather = gather_inputs(v, run);
+  int64_t rows = strip_rows(&gather), strips = CN_CEIL_DIV(v->oh, rows), size = strip_count(&gather);
+  int64_t pieces = CN_MIN(v->n * strips, 32);
+  REAL *partial = cn_alloc_zeroed((size_t)(pieces * count) * sizeof(REAL));
+  REAL *cols = cn_alloc((size_t)(cn_threads() * size) * sizeof(REAL));
+  CnErr err = partial == NULL || cols == NULL ? CN_EMEMORY : CN_OK;
+  if (err == CN_OK) {
+    CN_PARALLEL_FOR
+    for (int64_t piece = 0; piece < pieces; piece++) {
+      int64_t first, last;
+      REAL *col = cols + thread_index() * size;
+      piece_range(v->n * strips, pieces, piece, &first, &last);
+      for (int64_t strip = first; strip < last; strip++) {
+        int64_t n = strip / strips, begin = strip % strips * rows, end = CN_MIN(begin + rows, v->oh);
+        for (int64_t g = 0; g < v->groups; g++) {
+          gather_rows(&gather, n, begin, end, g, col);
+          FN(gemm_add_outer)((end - begin) * v->ow, inner, outputs, col, inner,
+                             v->gy + (n * v->oh + begin) * v->ow * v->o + g * outputs, v->o,
+                             partial + piece * count + g * outputs, v->o);
+        }
+      }
+    }
+    FN(sum_partials)(pieces, count, partial, v->gweight);
+  }
+  cn_free(cols);
+  cn_free(partial);
+  cn_free(run);
+  return err;
+}
+
+CnErr FN(conv_general_backward)(const Conv *v) {
+  if (v->gx != NULL) CN_TRY(input_gradient(v));
+  if (v->gweight != NULL) CN_TRY(weight_gradient(v));
+  return CN_OK;
+}

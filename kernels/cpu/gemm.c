@@ -1,0 +1,227 @@
+/* gemm.c - register-tiled matrix products.
+**
+** A tile is a few rows of the result by 1 to 3 vectors of columns, held in registers while the inner dimension runs; an
+** element of `a` is broadcast, a vector of the other matrix is loaded once for all rows. Row counts below are chosen so
+** that accumulators, loaded vectors and one broadcast fit 32 registers (AVX-512) or 16, with at least eight independent
+** sums to cover the latency of a multiply-add. Both products are the same tile with other strides: `row_step` from one
+** row of the tile to the next, `inner_step` along the inner dimension. */
+#include "kernels/cpu/gemm.h"
+
+#if defined(__AVX512F__)
+#define ROWS_1 8
+#define ROWS_2 8
+#define ROWS_3 8
+#else
+#define ROWS_1 8
+#define ROWS_2 4
+#define ROWS_3 4
+#endif
+#define MAX_ROWS 16
+#define MAX_WIDTH 3
+#define STRIP 128 /* rows that gemm_add_outer sums before it rounds into the result */
+
+typedef VREAL Tile[MAX_ROWS][MAX_WIDTH];
+
+/* Vectors in the next panel when `left` remain: 3 while it lasts, but never a lone one after a 3. */
+static int panel_width(int64_t left) { return left == 4 ? 2 : (int)CN_MIN(left, MAX_WIDTH); }
+
+/* sum[i][j] += a[i,:] * b[:,j]; `rows` and `width` are constants where this is inlined. */
+CN_INLINE void tile_multiply(int rows, int width, int64_t inner, const REAL *a, int64_t row_step, int64_t inner_step,
+                             const REAL *b, int64_t ldb, Tile sum) {
+  const REAL *row[MAX_ROWS];
+  CN_UNROLL(16) for (int i = 0; i < rows; i++) row[i] = a + i * row_step;
+  CN_UNROLL(4) for (int64_t p = 0; p < inner; p++) {
+    VREAL v[MAX_WIDTH];
+    CN_UNROLL(4) for (int j = 0; j < width; j++) v[j] = VLOAD(b + p * ldb + j * VLEN);
+    CN_UNROLL(16) for (int i = 0; i < rows; i++)
+      CN_UNROLL(4) for (int j = 0; j < width; j++) sum[i][j] += vsplat(row[i][p * inner_step]) * v[j];
+  }
+}
+
+/* One tile of c = a * panel + bias; the last vector of a row has `last` lanes. */
+CN_INLINE void tile_rows(int rows, int width, int64_t k, const REAL *a, int64_t lda, const REAL *panel,
+                         const VREAL *bias, REAL *c, int64_t ldc, int last) {
+  Tile sum;
+  CN_UNROLL(16) for (int i = 0; i < rows; i++)
+    CN_UNROLL(4) for (int j = 0; j < width; j++) sum[i][j] = bias[j];
+  tile_multiply(rows, width, k, a, lda, 1, panel, width * VLEN, sum);
+  CN_UNROLL(16) for (int i = 0; i < rows; i++) {
+    CN_UNROLL(4) for (int j = 0; j < width - 1; j++) VSTORE(c + i * ldc + j * VLEN, sum[i][j]);
+    vstore_some(c + i * ldc + (width - 1) * VLEN, sum[i][width - 1], last);
+  }
+}
+
+/* All rows of one panel's columns: tiles of `rows`, then of 4 and 1. */
+CN_INLINE void panel_rows(int rows, int width, int64_t m, int64_t k, const REAL *a, int64_t lda, const REAL *panel,
+                          const VREAL *bias, REAL *c, int64_t ldc, int last) {
+  int64_t i = 0;
+  for (; i + rows <= m; i += rows)
+    tile_rows(rows, width, k, a + i * lda, lda, panel, bias, c + i * ldc, ldc, last);
+  for (; i + 4 <= m; i += 4) tile_rows(4, width, k, a + i * lda, lda, panel, bias, c + i * ldc, ldc, last);
+  for (; i < m; i++) tile_rows(1, width, k, a + i * lda, lda, panel, bias, c + i * ldc, ldc, last);
+}
+
+void FN(gemm_tile_rows)(int64_t m, int64_t n, int64_t k, const REAL *a, int64_t lda, const REAL *packed,
+                        const REAL *bias, REAL *c, int64_t ldc) {
+  int64_t vectors = CN_CEIL_DIV(n, VLEN);
+  for (int64_t v = 0; v < vectors;) {
+    int width = panel_width(vectors - v);
+    int last = (int)CN_MIN((int64_t)VLEN, n - (v + width - 1) * VLEN);
+    const REAL *panel = packed + v * VLEN * k;
+    REAL *out = c + v * VLEN;
+    VREAL start[MAX_WIDTH] = { { 0 } };
+    if (bias != NULL)
+      for (int j = 0; j < width; j++)
+        start[j] = vload_some(bias + (v + j) * VLEN, j < width - 1 ? VLEN : last);
+    if (last == VLEN) {
+      if (width == 1) panel_rows(ROWS_1, 1, m, k, a, lda, panel, start, out, ldc, VLEN);
+      else if (width == 2) panel_rows(ROWS_2, 2, m, k, a, lda, panel, start, out, ldc, VLEN);
+      else panel_rows(ROWS_3, 3, m, k, a, lda, panel, start, out, ldc, VLEN);
+    } else {
+      if (width == 1) panel_rows(ROWS_1, 1, m, k, a, lda, panel, start, out, ldc, last);
+      else if (width == 2) panel_rows(ROWS_2, 2, m, k, a, lda, panel, start, out, ldc, last);
+      else panel_rows(ROWS_3, 3, m, k, a, lda, panel, start, out, ldc, last);
+    }
+    v += width;
+  }
+}
+
+void FN(gemm_pack)(REAL *packed, const REAL *b, int64_t ldb, bool transposed, int64_t k, int64_t n) {
+  int64_t vectors = CN_CEIL_DIV(n, VLEN);
+  for (int64_t v = 0; v < vectors;) {
+    int width = panel_width(vectors - v);
+    int64_t columns = CN_MIN((int64_t)width * VLEN, n - v * VLEN);
+    for (int64_t p = 0; p < k; p++) {
+      const REAL *from = transposed ? b + v * VLEN * ldb + p : b + p * ldb + v * VLEN;
+      int64_t step = transposed ? ldb : 1;
+      for (int64_t j = 0; j < columns; j++) packed[j] = from[j * step];
+      for (int64_t j = columns; j < width * VLEN; j++) packed[j] = 0;
+      packed += width * VLEN;
+    }
+    v += width;
+  }
+}
+
+/* One tile of c += aT * g over at most STRIP rows. */
+CN_INLINE void tile_outer(int rows, int width, int64_t m, const REAL *a, int64_t lda, const REAL *g, int64_t ldg,
+                          REAL *c, int64_t ldc, int last) {
+  Tile sum;
+  CN_UNROLL(16) for (int i = 0; i < rows; i++)
+    CN_UNROLL(4) for (int j = 0; j < width; j++) sum[i][j] = (VREAL){ 0 };
+  tile_multiply(rows, width, m, a, 1, lda, g, ldg, sum);
+  CN_UNROLL(16) for (int i = 0; i < rows; i++)
+    CN_UNROLL(4) for (int j = 0; j < width; j++) {
+      REAL *to = c + i * ldc + j * VLEN;
+      int lanes = j < width - 1 ? VLEN : last;
+      vstore_some(to, vload_some(to, lanes) + sum[i][j], lanes);
+    }
+}
+
+CN_INLINE void panel_outer(int rows, int width, int64_t m, int64_t k, const REAL *a, int64_t lda, const REAL *g,
+                           int64_t ldg, REAL *c, int64_t ldc, int last) {
+  int64_t i = 0;
+  for (; i + rows <= k; i += rows) tile_outer(rows, width, m, a + i, lda, g, ldg, c + i * ldc, ldc, last);
+  for (; i + 4 <= k; i += 4) tile_outer(4, width, m, a + i, lda, g, ldg, c + i * ldc, ldc, last);
+  for (; i < k; i++) tile_outer(1, width, m, a + i, lda, g, ldg, c + i * ldc, ldc, last);
+}
+
+void FN(gemm_add_outer)(int64_t m, int64_t k, int64_t n, const REAL *a, int64_t lda, const REAL *g, int64_t ldg,
+                        REAL *c, int64_t ldc) {
+  int64_t vectors = CN_CEIL_DIV(n, VLEN);
+  REAL padded[STRIP * MAX_WIDTH * (VBYTES / sizeof(REAL))]; /* a panel of g whose last vector is not whole */
+  for (int64_t begin = 0; begin < m; begin += STRIP) {
+    int64_t rows = CN_MIN((int64_t)STRIP, m - begin);
+    const REAL *from = a + begin * lda;
+    for (int64_t v = 0; v < vectors;) {
+      int width = panel_width(vectors - v);
+      int64_t columns = CN_MIN((int64_t)width * VLEN, n - v * VLEN);
+      int last = (int)(columns - (width - 1) * VLEN);
+      const REAL *panel = g + begin * ldg + v * VLEN;
+      int64_t ldp = ldg;
+      if (last < VLEN) {
+        ldp = width * VLEN;
+        for (int64_t i = 0; i < rows; i++) {
+          memcpy(padded + i * ldp, panel + i * ldg, (size_t)columns * sizeof(REAL));
+          for (int64_t j = columns; j < ldp; j++) padded[i * ldp + j] = 0;
+        }
+        panel = padded;
+      }
+      REAL *out = c + v * VLEN;
+      if (width == 1) panel_outer(ROWS_1, 1, rows, k, from, lda, panel, ldp, out, ldc, last);
+      else if (width == 2) panel_outer(ROWS_2, 2, rows, k, from, lda, panel, ldp, out, ldc, last);
+      else panel_outer(ROWS_3, 3, rows, k, from, lda, panel, ldp, out, ldc, last);
+      v += width;
+    }
+  }
+}
+
+CnErr FN(gemm)(int64_t m, int64_t n, int64_t k, const REAL *a, const REAL *b, bool transposed, const REAL *bias, REAL *c) {
+  REAL *packed = cn_alloc(gemm_packed_count(k, n) * sizeof(REAL));
+  if (packed == NULL) return CN_EMEMORY;
+  FN(gemm_pack)(packed, b, transposed ? k : n, transposed, k, n);
+  int64_t rows = CN_MAX(16, CN_MIN(256, CN_CEIL_DIV(m, 64)) & ~(int64_t)7);
+  int64_t pieces = CN_CEIL_DIV(m, rows);
+  if (pieces == 1) {
+    FN(gemm_tile_rows)(m, n, k, a, k, packed, bias, c, n);
+  } else {
+    CN_PARALLEL_FOR
+    for (int64_t piece = 0; piece < pieces; piece++) {
+      int64_t begin = piece * rows, count = CN_MIN(rows, m - begin);
+      FN(gemm_tile_rows)(count, n, k, a + begin * k, k, packed, bias, c + begin * n, n);
+    }
+  }
+  cn_free(packed);
+  return CN_OK;
+}
+
+void FN(sum_partials)(int64_t pieces, int64_t count, const REAL *partial, REAL *out) {
+  for (int64_t i = 0; i < count; i++) {
+    double sum = 0;
+    for (int64_t piece = 0; piece < pieces; piece++) sum += partial[piece * count + i];
+    out[i] = (REAL)sum;
+  }
+}
+
+/* Pieces are row ranges by blocks of inputs: the blocks give threads work when there are few rows. */
+CnErr FN(gemm_outer)(int64_t m, int64_t k, int64_t n, const REAL *a, const REAL *g, REAL *c) {
+  int64_t parts = reduction_pieces(m), count = k * n;
+  int64_t blocks = parts >= 16 ? 1 : CN_CEIL_DIV(k, 32);
+  REAL *partial = parts == 1 ? c : cn_alloc((size_t)(parts * count) * sizeof(REAL));
+  if (partial == NULL) return CN_EMEMORY;
+  CN_PARALLEL_FOR
+  for (int64_t piece = 0; piece < parts * blocks; piece++) {
+    int64_t part = piece / blocks, from, begin, end;
+    from = blocks == 1 ? 0 : piece % blocks * 32;
+    int64_t inputs = blocks == 1 ? k : CN_MIN(32, k - from);
+    piece_range(m, parts, part, &begin, &end);
+    REAL *sum = partial + part * count + from * n;
+    memset(sum, 0, (size_t)(inputs * n) * sizeof(REAL));
+    FN(gemm_add_outer)(end - begin, inputs, n, a + begin * k + from, k, g + begin * n, n, sum, n);
+  }
+  if (partial != c) {
+    FN(sum_partials)(parts, count, partial, c);
+    cn_free(partial);
+  }
+  return CN_OK;
+}
+
+CnErr FN(column_sums)(int64_t m, int64_t n, const REAL *g, REAL *out) {
+  int64_t parts = reduction_pieces(m);
+  double *partial = cn_alloc_zeroed((size_t)(parts * n) * sizeof(double));
+  if (partial == NULL) return CN_EMEMORY;
+  CN_PARALLEL_FOR
+  for (int64_t part = 0; part < parts; part++) {
+    int64_t begin, end;
+    piece_range(m, parts, part, &begin, &end);
+    double *sum = partial + part * n;
+    for (int64_t i = begin; i < end; i++)
+      for (int64_t j = 0; j < n; j++) sum[j] += g[i * n + j];
+  }
+  for (int64_t j = 0; j < n; j++) {
+    double sum = 0;
+    for (int64_t part = 0; part < parts; part++) sum += partial[part * n + j];
+    out[j] = (REAL)sum;
+  }
+  cn_free(partial);
+  return CN_OK;
+}

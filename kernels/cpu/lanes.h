@@ -1,0 +1,57 @@
+/* lanes.h - channels as vector lanes: what the dense and image kernels share.
+**
+** Images are (N,H,W,C): a vector register holds neighbouring channels of one pixel. A channel count that is no multiple
+** of VLEN is covered by slots: when C >= VLEN the last slot starts at C - VLEN and overlaps the one before it (the
+** shared lanes are computed twice, to the same bits); when C < VLEN there is one slot of C lanes. A slot is written by
+** exactly one statement, so kernels that accumulate keep their sums by slot and store them at the end. */
+#ifndef CN_LANES_H
+#define CN_LANES_H
+
+#include <omp.h>
+
+#include "kernels/cpu/kernel.h"
+
+#define CN_INLINE static inline __attribute__((always_inline))
+#define CN_UNROLL(n) CN_PRAGMA_(GCC unroll n)
+
+/* Which of the threads of a CN_PARALLEL_FOR this is: chooses scratch memory, never results. */
+CN_INLINE int thread_index(void) { return omp_get_thread_num(); }
+
+#define CN_CEIL_DIV(a, b) (((a) + (b) - 1) / (b))
+/* `n` rounded up to whole vectors. */
+#define CN_LANES(n) (CN_CEIL_DIV((int64_t)(n), VLEN) * VLEN)
+
+/* The first `lanes` (1 … VLEN) elements at p, zeros after them; when `lanes` is the constant VLEN, a plain load. */
+CN_INLINE VREAL vload_some(const REAL *p, int lanes) {
+  if (lanes == VLEN) return VLOAD(p);
+  REAL part[VBYTES / sizeof(REAL)] = { 0 };
+  for (int j = 0; j < lanes; j++) part[j] = p[j];
+  return VLOAD(part);
+}
+
+CN_INLINE void vstore_some(REAL *p, VREAL v, int lanes) {
+  if (lanes == VLEN) {
+    VSTORE(p, v);
+    return;
+  }
+  REAL part[VBYTES / sizeof(REAL)];
+  VSTORE(part, v);
+  for (int j = 0; j < lanes; j++) p[j] = part[j];
+}
+
+CN_INLINE VREAL vsplat(REAL x) { return (VREAL){ 0 } + x; }
+
+/* Slots of a channel count: how many, where one begins, how many lanes each has. */
+CN_INLINE int slot_count(int64_t channels) { return (int)CN_CEIL_DIV(channels, VLEN); }
+CN_INLINE int64_t slot_begin(int64_t channels, int slot) {
+  return channels < VLEN ? 0 : CN_MIN((int64_t)slot * VLEN, channels - VLEN);
+}
+CN_INLINE int slot_lanes(int64_t channels) { return (int)CN_MIN(channels, (int64_t)VLEN); }
+
+/* Rows `begin` … `end`-1 of `total` that belong to `piece` of `pieces`: as equal as can be, a function of these only. */
+CN_INLINE void piece_range(int64_t total, int64_t pieces, int64_t piece, int64_t *begin, int64_t *end) {
+  *begin = total * piece / pieces;
+  *end = total * (piece + 1) / pieces;
+}
+
+#endif
