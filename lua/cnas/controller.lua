@@ -1,0 +1,259 @@
+-- controller.lua - who proposes architectures: an LSTM for each cell type, trained by the reward of what it proposed.
+--
+-- A cell is a sequence of choices: for each inner node two earlier nodes, then two operations. A choice is drawn from a
+-- softmax over its *candidates*: those that the curriculum's stage has opened and no guard forbids. Nodes are scored by
+-- attention over their embeddings, operations by a linear layer with one logit for each operation of the space.
+-- Sampling, the log-probability of a given architecture, and uniform sampling are one walk over the same choices and
+-- differ only in who chooses.
+--
+-- Letters: n inner nodes, K operations, H hidden units. Embedding rows: nodes 0 … n, then the operations.
+
+local cnas = require "cnas"
+local args = require "cnas.args"
+
+local Controller = { __name = "cnas.Controller" }
+Controller.__index = Controller
+
+local cells = { "normal", "reduction" }
+
+-- Parameters of one cell's network, uniform in ±0.1, in the order in which they are saved.
+local function parameters_of(cell, nodes, operations, hidden, dtype, rng)
+  local list, network = {}, {}
+  local function new(name, ...)
+    local tensor = cnas.empty({ ... }, { dtype = dtype })
+    tensor:fill_uniform_ { low = -0.1, high = 0.1, rng = rng }
+    tensor:requires_grad_(true)
+    list[#list + 1] = { name = cell .. "." .. name, tensor = tensor }
+    return tensor
+  end
+  network.embedding = new("embedding.weight", nodes + 1 + operations, hidden)
+  network.weight_ih = new("lstm.weight_ih", hidden, 4 * hidden)
+  network.weight_hh = new("lstm.weight_hh", hidden, 4 * hidden)
+  network.bias = new("lstm.bias", 4 * hidden)
+  network.attention_node = new("attention_node.weight", hidden, hidden)
+  network.attention_state = new("attention_state.weight", hidden, hidden)
+  network.attention_value = new("attention_value.weight", hidden, 1)
+  network.head = new("head.weight", hidden, operations)
+  network.head_bias = new("head.bias", operations)
+  return network, list
+end
+
+-- What a controller can be told; see the README for the guards.
+local known = {
+  "space", "nodes", seed = 1, hidden = 128, dtype = "f32",
+  temperature = args.optional,    -- logits are divided by it
+  tanh_constant = args.optional,  -- logits become tanh_constant * tanh(logits)
+  op_tanh_reduce = args.optional, -- tanh_constant is divided by it for operations
+  max_skip = args.optional,       -- guard: at most so many skip_connect in a cell
+  no_none = false,                -- guard: never the operation none
+  no_duplicate_edges = false,     -- guard: the two inputs of a node come from different nodes
+}
+
+local function new(given)
+  local self = args.check("cnas.controller", given, known)
+  self.names = self.space:names()
+  self.index = {}
+  for i, name in ipairs(self.names) do self.index[name] = i end
+  local rng = cnas.rng(self.seed, "controller")
+  self.network, self.list = {}, {}
+  for _, cell in ipairs(cells) do
+    local list
+    self.network[cell], list = parameters_of(cell, self.nodes, #self.names, self.hidden, self.dtype, rng)
+    table.move(list, 1, #list, #self.list + 1, self.list)
+  end
+  self.zeros = cnas.zeros({ 1, self.hidden }, { dtype = self.dtype })
+  self.rng = cnas.rng(self.seed, "sampling")
+  setmetatable(self, Controller)
+  -- Samplers, functions without arguments that return an architecture, for loops that take any sampler.
+  self.draw = function() return cnas.no_grad(Controller.sample, self) end
+  self.uniform = function() return self:sample_uniform() end
+  return self:open(self.nodes, #self.names)
+end
+
+-- Opens the first `nodes` inner nodes and these operations: a list of names, or the first so many of the space.
+-- A stage of a curriculum may be given whole.
+function Controller:open(nodes, ops)
+  if type(nodes) == "table" then nodes, ops = nodes.nodes, nodes.ops end
+  if math.type(nodes) ~= "integer" or nodes < 1 or nodes > self.nodes then
+    error(("controller:open: nodes must be an integer in 1 … %d, got %s"):format(self.nodes, tostring(nodes)), 2)
+  end
+  if math.type(ops) == "integer" then ops = table.move(self.names, 1, ops, 1, {}) end
+  self.open_nodes, self.open_ops = nodes, {}
+  for _, name in ipairs(ops) do
+    if not self.index[name] then
+      error(("controller:open: the space has no operation '%s'%s"):format(name, args.suggestion(name, self.names)), 2)
+    end
+    if not (self.no_none and name == "none") then
+      self.open_ops[#self.open_ops + 1] = self.index[name] - 1
+    end
+  end
+  table.sort(self.open_ops)
+  if #self.open_ops == 0 then error("controller:open: no operation is open that the guards allow", 2) end
+  if self.max_skip and #self.open_ops == 1 and self.names[self.open_ops[1] + 1] == "skip_connect" then
+    error("controller:open: skip_connect is capped and no other operation is open", 2)
+  end
+  return self
+end
+
+-- 0 … t-1 without `taken`: the nodes that inner node t may choose.
+local function earlier_nodes(t, taken)
+  local list = {}
+  for f = 0, t - 1 do
+    if f ~= taken then list[#list + 1] = f end
+  end
+  return list
+end
+
+-- The open operations, without skip_connect once the cell has as many as it may.
+function Controller:allowed_ops(skips)
+  local skip = (self.index.skip_connect or 0) - 1
+  if not self.max_skip or skips < self.max_skip then return self.open_ops end
+  local list = {}
+  for _, k in ipairs(self.open_ops) do
+    if k ~= skip then list[#list + 1] = k end
+  end
+  return list
+end
+
+-- Walks over the choices of one cell. choose(kind, candidates, t, which) returns the chosen one: kind is "node" or "op",
+-- candidates are numbers from 0. Returns the triples.
+function Controller:walk(choose)
+  local triples, skips = {}, 0
+  for t = 2, self.open_nodes + 1 do
+    local from, op = {}, {}
+    for which = 1, 2 do
+      local taken = which == 2 and self.no_duplicate_edges and from[1] or nil
+      from[which] = choose("node", earlier_nodes(t, taken), t, which)
+    end
+    for which = 1, 2 do
+      op[which] = choose("op", self:allowed_ops(skips), t, which)
+      if self.names[op[which] + 1] == "skip_connect" then skips = skips + 1 end
+    end
+    for which = 1, 2 do triples[#triples + 1] = { self.names[op[which] + 1], from[which], t } end
+  end
+  return triples
+end
+
+-- The entries of `logits` (1,M) that stand for the candidates (numbers from 0).
+local function among(logits, candidates)
+  local count = #candidates
+  if candidates[count] == count - 1 then -- 0 … count-1
+    return count == logits:size(2) and logits or logits:narrow(2, 1, count)
+  end
+  return logits:index_select(cnas.tensor(candidates, { dtype = "i64" }), 2)
+end
+
+function Controller:scaled(logits, reduce)
+  if self.temperature then logits = logits / self.temperature end
+  if self.tanh_constant then logits = logits:tanh() * (self.tanh_constant / (reduce or 1)) end
+  return logits
+end
+
+-- Walks over one cell with its network. pick(candidates, logp, t, which, kind) returns a position in the candidates,
+-- logp (1,#candidates) being their log-probabilities. Returns the triples and tensors: log-probability, entropy of the
+-- node choices, entropy of the operation choices.
+function Controller:walk_network(cell, pick)
+  local net = self.network[cell]
+  local input, h, c = self.zeros, self.zeros, self.zeros
+  local keys = net.embedding:narrow(1, 1, self.nodes + 1):linear(net.attention_node) -- (n+1,H): W1 e_j of every node
+  local sums = {} -- of log-probabilities, and of p log p by kind of choice
+  local function add(name, tensor) sums[name] = sums[name] and sums[name] + tensor or tensor end
+
+  local triples = self:walk(function(kind, candidates, t, which)
+    h, c = cnas.lstm_cell(input, h, c, net.weight_ih, net.weight_hh, net.bias)
+    local logits, row
+    if kind == "node" then
+      local scores = (keys:narrow(1, 1, t) + h:linear(net.attention_state)):tanh():linear(net.attention_value) -- (t,1)
+      logits, row = self:scaled(scores:reshape { 1, t }), 0
+    else
+      logits, row = self:scaled(h:linear(net.head, net.head_bias), self.op_tanh_reduce), self.nodes + 1
+    end
+    local logp = among(logits, candidates):log_softmax(2)
+    local position = pick(candidates, logp, t, which, kind)
+    add("logp", logp:narrow(2, position, 1):sum())
+    add(kind, (logp:exp() * logp):sum())
+    input = net.embedding:narrow(1, row + candidates[position] + 1, 1)
+    return candidates[position]
+  end)
+
+  return triples, { logp = sums.logp, node_entropy = -sums.node, op_entropy = -sums.op }
+end
+
+-- The architecture of both cells' triples, and sums over both: log-probability, entropy, and their parts by cell.
+function Controller:architecture(walk_cell)
+  local arch, parts, concat = {}, {}, {}
+  for t = 2, self.open_nodes + 1 do concat[#concat + 1] = t end
+  for _, cell in ipairs(cells) do
+    arch[cell], parts[cell] = walk_cell(cell)
+    arch[cell .. "_concat"] = concat
+  end
+  local a, b = parts.normal, parts.reduction
+  if not a then return cnas.genotype.new(arch) end
+  return cnas.genotype.new(arch), a.logp + b.logp,
+         a.node_entropy + a.op_entropy + b.node_entropy + b.op_entropy, parts
+end
+
+-- An architecture drawn from the networks, its log-probability, its entropy (both scalars in the graph), and parts:
+-- parts.normal.logp, .node_entropy, .op_entropy, and the same of parts.reduction.
+function Controller:sample()
+  local function draw(candidates, logp)
+    local u, sum = self.rng:uniform(), 0.0
+    for position, l in ipairs(logp:totable()[1]) do
+      sum = sum + math.exp(l)
+      if u < sum then return position end
+    end
+    return #candidates -- the probabilities add up to one less a rounding
+  end
+  return self:architecture(function(cell) return self:walk_network(cell, draw) end)
+end
+
+-- The same for an architecture that is given: an open one that the guards allow.
+function Controller:evaluate(arch)
+  return self:architecture(function(cell)
+    return self:walk_network(cell, function(candidates, _, t, which, kind)
+      local triple = arch[cell][2 * (t - 2) + which]
+      local wanted = kind == "node" and triple[2] or (self.index[triple[1]] or 0) - 1
+      for position, candidate in ipairs(candidates) do
+        if candidate == wanted then return position end
+      end
+      error(("controller:evaluate: %s: triple (%s, %d, %d) cannot be chosen: %s is not open"):format(cell, triple[1],
+            triple[2], triple[3], kind == "node" and "node " .. triple[2] or "operation " .. triple[1]), 0)
+    end)
+  end)
+end
+
+-- An architecture of choices that are uniform among the candidates; the networks are not asked.
+function Controller:sample_uniform()
+  return self:architecture(function()
+    return self:walk(function(_, candidates) return candidates[self.rng:integer(#candidates) + 1] end)
+  end)
+end
+
+-- The tensors that an optimizer moves, with their names.
+function Controller:parameters()
+  local list = { names = {} }
+  for i, entry in ipairs(self.list) do list[i], list.names[i] = entry.tensor, entry.name end
+  return list
+end
+
+-- Everything that a run must keep: parameters and how far the sampling stream has come.
+function Controller:state()
+  local state = table.move(self.list, 1, #self.list, 1, {})
+  state[#state + 1] = { name = "sampling.counter", tensor = cnas.tensor(self.rng.counter, { dtype = "i64" }) }
+  return state
+end
+
+function Controller:load(state)
+  for _, entry in ipairs(self.list) do
+    local tensor = state[entry.name] or args.fail("data", "controller: the state has no '%s'", entry.name)
+    cnas.no_grad(entry.tensor.copy_, entry.tensor, tensor)
+  end
+  if state["sampling.counter"] then self.rng.counter = state["sampling.counter"]:item() end
+end
+
+function Controller:__tostring()
+  return ("cnas.Controller: %d of %d nodes, %d of %d operations, hidden %d"):format(self.open_nodes, self.nodes,
+         #self.open_ops, #self.names, self.hidden)
+end
+
+return setmetatable({ new = new }, { __call = function(_, given) return new(given) end })

@@ -1,0 +1,27 @@
+-- init.lua - the module "cnas": everything of the engine, and the Lua library on top of it, loaded when first used.
+--
+-- `cnas.curriculum` is lua/cnas/curriculum.lua, and so on for every file of this folder. A name that does not exist is
+-- an error that suggests the nearest one.
+
+local cnas = require "cnas.engine"
+local args = require "cnas.args"
+
+local library = { "args", "controller", "curriculum", "data", "metric", "options", "run", "schedule" }
+
+package.loaded["cnas"] = cnas -- the library's own files may say require "cnas"
+
+return setmetatable(cnas, {
+  __index = function(self, name)
+    if type(name) ~= "string" then return nil end
+    for _, part in ipairs(library) do
+      if part == name then
+        local module = require("cnas." .. name)
+        rawset(self, name, module)
+        return module
+      end
+    end
+    local known = { table.unpack(library) }
+    for key in next, self do known[#known + 1] = key end
+    error(("cnas: there is no '%s'%s"):format(name, args.suggestion(name, known)), 2)
+  end,
+})

@@ -1,0 +1,281 @@
+-- options.lua - a recipe's command line, declared as a table.
+--
+--   local opt = cnas.options { about = "What the recipe does.",
+--     presets = { quick = { epochs = 1 }, paper = {} },
+--     { "epochs", default = 40, min = 1, help = "epochs per stage" },
+--     { "grow", default = "op", choices = { "op", "node", "fix" }, help = "what a stage opens" } }
+--
+-- The type of an option is that of its default, or `type`: "integer", "number", "boolean" or "string". On the command
+-- line an underscore may be written as a dash; a boolean is --name or --no-name. A value comes from the command line,
+-- else from the preset, else it is the default. The options of the run folder are there in every recipe. In the result,
+-- a field that was not declared is an error.
+
+local args = require "cnas.args"
+
+local options = {}
+
+-- Options of every recipe. They do not change what is computed, so a run may be resumed with others (`free`); the seed
+-- does.
+local common = {
+  { "out", short = "-o", type = "string", metavar = "DIR", free = true, help = "run folder (default: runs/RECIPE)" },
+  { "resume", default = false, free = true, help = "go on with the run in this folder, with its options" },
+  { "overwrite", default = false, free = true, help = "delete the run in this folder and start again" },
+  { "seed", default = 1, min = 0, help = "of everything that is random" },
+  { "threads", type = "integer", min = 1, free = true, help = "threads that compute (default: all processors)" },
+  { "save_every", default = 600.0, min = 0, free = true, help = "seconds between checkpoints within an epoch" },
+  { "keep", default = 3, min = 1, free = true, help = "how many checkpoints are kept" },
+  { "color", default = "auto", choices = { "auto", "always", "never" }, free = true, help = "colours on the terminal" },
+}
+
+local function dashed(name) return (name:gsub("_", "-")) end
+local function underscored(name) return (name:gsub("-", "_")) end
+
+local function kind_of(value)
+  return math.type(value) == "integer" and "integer" or math.type(value) == "float" and "number" or type(value)
+end
+
+local kinds = { integer = true, number = true, boolean = true, string = true }
+
+-- The declarations by name and in order; wrong ones are the recipe's error.
+local function declare(spec)
+  local list, byname = {}, {}
+  local function add(declared, common_one)
+    local name = declared[1]
+    if type(name) ~= "string" then error("cnas.options: an option needs a name: { \"name\", default = … }", 4) end
+    local option = { name = underscored(name), common = common_one }
+    for key, value in pairs(declared) do if key ~= 1 then option[key] = value end end
+    option.type = option.type or option.default ~= nil and kind_of(option.default)
+    if not kinds[option.type] then
+      error(("cnas.options: option '%s' needs a default or a type (integer, number, boolean, string)"):format(name), 4)
+    end
+    if byname[option.name] then error(("cnas.options: option '%s' is declared twice"):format(name), 4) end
+    byname[option.name] = option
+    list[#list + 1] = option
+  end
+  for _, declared in ipairs(spec) do add(declared, false) end
+  for _, declared in ipairs(common) do
+    local own = byname[declared[1]]
+    if not own then add(declared, true) elseif own.free == nil then own.free = declared.free end
+  end
+  return list, byname
+end
+
+local function names_of(list)
+  local names = {}
+  for _, option in ipairs(list) do names[#names + 1] = dashed(option.name) end
+  return names
+end
+
+-- A checked value of the option from what was written: text from the command line, or a Lua value from a preset.
+local function convert(option, given)
+  local name, value = "--" .. dashed(option.name), given
+  local function wrong(expected)
+    args.fail("usage", "%s: expected %s, got '%s'", name, expected, tostring(given))
+  end
+  if option.type == "integer" then
+    value = math.tointeger(tonumber(given)) or wrong("an integer")
+  elseif option.type == "number" then
+    value = tonumber(given)
+    if not value or value ~= value or value == math.huge or value == -math.huge then wrong("a number") end
+    value = value + 0.0
+  elseif option.type == "boolean" then
+    if type(given) ~= "boolean" then value = ({ ["true"] = true, ["false"] = false })[given] end
+    if value == nil then wrong("true or false") end
+  elseif type(given) ~= "string" then
+    wrong("text")
+  end
+  if option.min and value < option.min then wrong("at least " .. option.min) end
+  if option.max and value > option.max then wrong("at most " .. option.max) end
+  if option.choices then
+    local found = false
+    for _, choice in ipairs(option.choices) do found = found or choice == value end
+    if not found then
+      wrong("one of " .. table.concat(option.choices, ", ") ..
+            (type(value) == "string" and args.suggestion(value, option.choices) or ""))
+    end
+  end
+  return value
+end
+
+-- The words of the command line as a table of what was written for each option, and the preset's name.
+local function scan(words, list, byname, presets)
+  local given, preset, i = {}, nil, 1
+  local short = {}
+  for _, option in ipairs(list) do if option.short then short[option.short] = option.name end end
+
+  local function follows(word)
+    i = i + 1
+    if words[i] == nil then args.fail("usage", "%s: a value must follow", word) end
+    return words[i]
+  end
+
+  while i <= #words do
+    local word = words[i]
+    local name, value = word:match("^%-%-([^=]+)=(.*)$")
+    name = name or word:match("^%-%-(.+)$")
+    if word == "-h" or word == "--help" then
+      return given, preset, true
+    elseif short[word] then
+      given[short[word]] = follows(word)
+    elseif not name then
+      args.fail("usage", "unexpected argument '%s': options begin with --", word)
+    elseif name == "preset" then
+      preset = value or follows(word)
+    else
+      local key = underscored(name)
+      local option, off = byname[key], false
+      if not option and key:match("^no_") and byname[key:sub(4)] and byname[key:sub(4)].type == "boolean" then
+        option, off = byname[key:sub(4)], true
+      end
+      if not option then
+        local names = names_of(list)
+        names[#names + 1], names[#names + 2] = "preset", "help"
+        local near = args.nearest(dashed(key), names)
+        args.fail("usage", "unknown option '--%s'%s", name, near and (" (did you mean '--%s'?)"):format(near) or "")
+      end
+      if option.type == "boolean" then
+        if off and value then args.fail("usage", "--%s takes no value", name) end
+        given[option.name] = value or not off
+      else
+        given[option.name] = value or follows(word)
+      end
+    end
+    i = i + 1
+  end
+  if preset and not presets[preset] then
+    args.fail("usage", "--preset: expected one of %s, got '%s'%s", table.concat(args.keys(presets), ", "), preset,
+              args.suggestion(preset, args.keys(presets)))
+  end
+  return given, preset, false
+end
+
+local function help(spec, list, presets, script)
+  local lines = { spec.about or "", "", ("usage: cnas %s [options]"):format(script), "" }
+  local function show(left, text)
+    if #left > 26 then
+      lines[#lines + 1] = "  " .. left
+      left = ""
+    end
+    lines[#lines + 1] = ("  %-26s  %s"):format(left, text)
+  end
+  local function section(title, of_run)
+    lines[#lines + 1] = title
+    for _, option in ipairs(list) do
+      if option.common == of_run then
+        local metavar = option.metavar or ({ integer = "N", number = "X", string = "TEXT" })[option.type]
+        local left = "--" .. dashed(option.name)
+        if option.type == "boolean" then
+          left = option.default and "--no-" .. dashed(option.name) or left
+        else
+          left = left .. " " .. (option.choices and table.concat(option.choices, "|") or metavar)
+        end
+        if option.short then left = option.short .. ", " .. left end
+        local text = option.help or ""
+        if option.type == "boolean" and option.default then text = "do not: " .. text
+        elseif option.type ~= "boolean" and option.default ~= nil then
+          text = ("%s [%s]"):format(text, option.type == "number" and ("%.14g"):format(option.default) or option.default)
+        end
+        show(left, text)
+      end
+    end
+    lines[#lines + 1] = ""
+  end
+  section("Options:", false)
+  section("The run:", true)
+  if next(presets) then
+    lines[#lines + 1] = "Presets (--preset NAME):"
+    for _, name in ipairs(args.keys(presets)) do
+      local words = {}
+      for _, key in ipairs(args.keys(presets[name])) do
+        words[#words + 1] = ("--%s %s"):format(dashed(key), tostring(presets[name][key]))
+      end
+      show(name, #words > 0 and table.concat(words, " ") or "the defaults")
+    end
+    lines[#lines + 1] = ""
+  end
+  show("-h, --help", "this text")
+  return table.concat(lines, "\n")
+end
+
+-- What is known about a result beyond its values: declarations, the preset, what was given on the command line.
+local about = setmetatable({}, { __mode = "k" })
+
+local Options = { __name = "cnas.Options" }
+Options.__index = function(self, name)
+  local known = about[self]
+  if known.byname[name] then return nil end -- declared, without a value
+  error(("there is no option '%s'%s"):format(tostring(name), args.suggestion(tostring(name), args.keys(known.byname))), 2)
+end
+Options.__newindex = function(self, name, value)
+  if about[self].byname[name] then return rawset(self, name, value) end
+  error(("there is no option '%s'%s"):format(tostring(name),
+        args.suggestion(tostring(name), args.keys(about[self].byname))), 2)
+end
+
+-- The options of `spec` from a list of words. Second result: the help text, when it was asked for.
+function options.parse(spec, words, script)
+  local list, byname = declare(spec)
+  local presets = spec.presets or {}
+  for preset, values in pairs(presets) do
+    for name in pairs(values) do
+      if not byname[name] then
+        error(("cnas.options: preset '%s': there is no option '%s'%s"):format(preset, name,
+              args.suggestion(name, args.keys(byname))), 3)
+      end
+    end
+  end
+  local given, preset, asked = scan(words, list, byname, presets)
+  if asked then return nil, help(spec, list, presets, script or "RECIPE") end
+  local values = {}
+  for _, option in ipairs(list) do
+    local name, value = option.name, option.default
+    if given[name] ~= nil then
+      given[name] = convert(option, given[name])
+      value = given[name]
+    elseif preset and presets[preset][name] ~= nil then
+      value = convert(option, presets[preset][name])
+    end
+    values[name] = value
+  end
+  about[values] = { byname = byname, list = list, given = given, preset = preset, script = script }
+  return setmetatable(values, Options)
+end
+
+-- The options of the running recipe, from the host's table `arg`. Prints the help and ends the program when asked to.
+function options.read(spec)
+  local words = rawget(_G, "arg") or {}
+  local opt, text = options.parse(spec, table.move(words, 1, #words, 1, {}), words[0])
+  if text then
+    print(text)
+    os.exit(0, true)
+  end
+  return opt
+end
+
+-- The path of the recipe that read these options, or nil.
+function options.script(opt) return about[opt] and about[opt].script end
+
+-- All values, with the preset, as a plain table for config.json.
+function options.record(opt)
+  local record = {}
+  for name, value in next, opt do record[name] = value end
+  return record, about[opt] and about[opt].preset
+end
+
+-- Makes `opt` the options of a recorded run. An option that was given and would change what is computed is refused.
+function options.restore(opt, record, where)
+  if not about[opt] then return end -- a plain table: whoever made it answers for it
+  for _, option in ipairs(about[opt].list) do
+    local name = option.name
+    local given, recorded = about[opt].given[name], record[name]
+    if not option.free then
+      if given ~= nil and given ~= recorded then
+        args.fail("usage", "--%s %s: the run in %s was started with %s; resume it with that, or start another run",
+                  dashed(name), tostring(given), where, tostring(recorded))
+      end
+      if recorded ~= nil then rawset(opt, name, convert(option, recorded)) end
+    end
+  end
+end
+
+return setmetatable(options, { __call = function(_, spec) return options.read(spec) end })

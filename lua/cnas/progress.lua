@@ -1,0 +1,86 @@
+-- progress.lua - what a run says while it works: one line that moves on a terminal, plain lines elsewhere.
+--
+-- The moving line goes to stderr and is redrawn at most ten times a second; a line that stays goes to stdout. Colours
+-- are used on a terminal that wants them: not with NO_COLOR or TERM=dumb, unless --color says always.
+
+local cnas = require "cnas"
+
+local Progress = {}
+Progress.__index = Progress
+
+local function columns_of_terminal()
+  local columns = cnas.terminal()
+  return columns and os.getenv("TERM") ~= "dumb" and columns or nil
+end
+
+-- `color` is auto, always or never.
+local function new(color)
+  local columns = columns_of_terminal()
+  local wanted = color == "always" or
+                 color == "auto" and columns ~= nil and (os.getenv("NO_COLOR") or "") == ""
+  return setmetatable({ columns = columns, colored = wanted, last = -math.huge, shown = false }, Progress)
+end
+
+local codes = { bold = "1", dim = "2", red = "31", green = "32", yellow = "33" }
+
+function Progress:paint(style, text)
+  return self.colored and ("\27[%sm%s\27[0m"):format(codes[style], text) or text
+end
+
+-- "1h02m", "3m20s", "12s"
+function Progress.duration(seconds)
+  local s = math.floor(seconds + 0.5)
+  if s >= 3600 then return ("%dh%02dm"):format(s // 3600, s % 3600 // 60) end
+  if s >= 60 then return ("%dm%02ds"):format(s // 60, s % 60) end
+  return s .. "s"
+end
+
+local function number(value)
+  if math.type(value) == "integer" then return tostring(value) end
+  return (math.abs(value) >= 1000 and "%.0f" or math.abs(value) >= 0.1 and "%.3f" or value == 0 and "%d" or "%.2g"):format(value)
+end
+
+-- "loss 1.532  accuracy 0.443": the values in the order of `names`.
+function Progress.values(values, names)
+  local words = {}
+  for _, name in ipairs(names) do
+    if values[name] ~= nil then words[#words + 1] = name:gsub("_", " ") .. " " .. number(values[name]) end
+  end
+  return table.concat(words, "  ")
+end
+
+-- Takes the moving line away.
+function Progress:clear()
+  if self.shown then
+    io.stderr:write("\r\27[K")
+    io.stderr:flush()
+    self.shown = false
+  end
+end
+
+-- A line that stays.
+function Progress:line(text)
+  self:clear()
+  io.stdout:write(text, "\n")
+  io.stdout:flush()
+end
+
+function Progress:warn(text)
+  self:clear()
+  io.stderr:write(self:paint("yellow", "warning: "), text, "\n")
+end
+
+-- The moving line; text() is asked only when it is time to draw. Nothing off a terminal.
+function Progress:moving(text)
+  if not self.columns then return end
+  local now = cnas.clock()
+  if now - self.last < 0.1 then return end
+  self.last = now
+  local line = text()
+  if #line >= self.columns then line = line:sub(1, self.columns - 1) end
+  io.stderr:write("\r", line, "\27[K")
+  io.stderr:flush()
+  self.shown = true
+end
+
+return { new = new, Progress = Progress }

@@ -1,0 +1,394 @@
+-- run.lua - a run is a folder and a place in the recipe's loops.
+--
+-- A recipe's loops are plain `for` loops over run:stages, run:epochs and run:batches. Each loop is known by its ordinal:
+-- it is the first, second, … loop that began within the present item of the loop around it. So a place in the program is
+-- a path of (loop, item) pairs, and going on from one means that loops before it yield nothing, loops on the path begin
+-- at its item, and the last begins with the item that was next. Everything else that a recipe knows is in the objects it
+-- keeps (run:keep), saved and given back together with the path. A recipe may do what it likes inside its loops as
+-- long as what it does depends on kept objects, options and items alone.
+
+local cnas = require "cnas"
+local args = require "cnas.args"
+local checkpoint = require "cnas.checkpoint"
+local options = require "cnas.options"
+local progress = require "cnas.progress"
+local record = require "cnas.record"
+
+local Run = { __name = "cnas.Run" }
+Run.__index = Run
+
+-- The run folder ------------------------------------------------------------------------------------------------------
+
+local contents = { "metrics.jsonl", "summary.json", "recipe.lua", "checkpoints", "genotypes", "drawings" }
+
+-- What lies in the folder besides the lock and temporary files.
+local function entries(folder)
+  local list = {}
+  if cnas.file.exists(folder) then
+    for _, name in ipairs(cnas.file.list(folder)) do
+      if name ~= "lock" and name:sub(1, 1) ~= "." then list[#list + 1] = name end
+    end
+  end
+  return list
+end
+
+-- Says at once when a new run may not use the folder. True when there is a run to go on with.
+local function inspect(folder, opt)
+  local holds_run = cnas.file.exists(folder .. "/config.json")
+  if holds_run and not opt.resume and not opt.overwrite then
+    args.fail("usage", "%s holds a run already: go on with it by --resume, delete it by --overwrite, or choose another "
+              .. "folder by -o DIR", folder)
+  elseif not holds_run and #entries(folder) > 0 then
+    args.fail("usage", "%s is not empty and holds no run (no config.json): choose another folder by -o DIR", folder)
+  end
+  return holds_run and opt.resume and not opt.overwrite
+end
+
+local function clear(folder)
+  for _, name in ipairs(cnas.file.list(folder)) do
+    if name:find("tfevents", 1, true) then cnas.file.remove(folder .. "/" .. name) end
+  end
+  for _, name in ipairs(contents) do cnas.file.remove_tree(folder .. "/" .. name) end
+  if cnas.file.exists(folder .. "/config.json") then cnas.file.remove(folder .. "/config.json") end -- last: it marks a run
+end
+
+local function start(self, opt)
+  local recipe = options.script(opt)
+  local values, preset = options.record(opt)
+  for _, name in ipairs { "checkpoints", "genotypes", "drawings" } do cnas.file.mkdir(self.folder .. "/" .. name) end
+  if recipe and cnas.file.exists(recipe) then cnas.file.write(self.folder .. "/recipe.lua", cnas.file.read(recipe)) end
+  cnas.file.write(self.folder .. "/config.json", cnas.json.encode({ recipe = recipe, options = values, preset = preset,
+                  machine = record.machine(), started = os.date("!%Y-%m-%dT%H:%M:%SZ") }, { indent = true }) .. "\n")
+end
+
+-- The run of these options (see options.lua): a new one, or the one to be resumed, whose options `opt` then gets.
+local function open(opt)
+  local recipe = options.script(opt)
+  local folder = opt.out or "runs/" .. (recipe and recipe:match("([^/]+)%.lua$") or "run")
+  local resumes = inspect(folder, opt)
+  local self = setmetatable({
+    folder = folder, opt = opt, recipe = recipe, progress = progress.new(opt.color or "auto"),
+    kept = {},                     -- objects by name
+    levels = { { loops = 0 } },    -- the loops we are in: see enter
+    step = 0, passes = 0,          -- batches and whole passes done
+    sums = {}, order = {},         -- what was logged in this epoch: { sum, weight } by name; names as they came
+    weight = 1,                    -- images of the present batch
+    saved_at = cnas.clock(), started_at = cnas.clock(),
+  }, Run)
+  cnas.file.mkdir(folder)
+  self.lock = cnas.file.lock(folder)
+  if resumes then
+    local config = cnas.json.decode(cnas.file.read(folder .. "/config.json"))
+    options.restore(opt, config.options, folder)
+    self:find_checkpoint()
+  else
+    if opt.resume then self.progress:warn(("there is no run in %s yet: starting one"):format(folder)) end
+    clear(folder)
+    start(self, opt)
+  end
+  if opt.threads then cnas.threads(opt.threads) end
+  self.record = record.open(folder, self.loaded and self.loaded.about.lines or 0, self.loaded and self.step)
+  return self
+end
+
+function Run:find_checkpoint()
+  local found = checkpoint.newest(self.folder .. "/checkpoints", function(text) self.progress:warn(text) end)
+  if not found then
+    self.progress:line(("resuming %s: no checkpoint yet, from the beginning"):format(self.folder))
+    return
+  end
+  local about = found.about
+  self.loaded, self.target, self.step, self.passes = found, about.position, about.step, about.passes
+  for name, pair in pairs(about.sums) do
+    self.sums[name] = { tonumber(pair[1]), tonumber(pair[2]) }
+  end
+  self.order = args.keys(self.sums)
+  self.last_checkpoint = found.path
+  self.progress:line(("resuming %s from step %d"):format(self.folder, self.step))
+end
+
+-- Objects to be saved, by name: anything with state() and load(), and random streams. Resuming, they get their state
+-- back here: call it when they are made and before the first loop.
+function Run:keep(objects)
+  for _, name in ipairs(args.keys(objects)) do
+    if name:find(".", 1, true) then error("run:keep: a name must have no dot: '" .. name .. "'", 2) end
+    self.kept[name] = objects[name]
+    if self.loaded then checkpoint.restore(objects[name], self.loaded.states[name] or {}) end
+  end
+end
+
+-- Places --------------------------------------------------------------------------------------------------------------
+
+-- What stands in for a loop that is over.
+local function nothing() end
+
+-- Enters a loop: its level { item, loops }, where item is the first to do; nil when it was over at the checkpoint.
+function Run:enter()
+  local depth = #self.levels
+  local outer = self.levels[depth]
+  outer.loops = outer.loops + 1
+  local level = { item = 1, loops = 0 }
+  local goal = self.target and self.target[depth]
+  if goal then
+    if outer.loops < goal[1] then return nil end
+    level.item = goal[2]
+    if depth == #self.target then -- arrived
+      self.target = nil
+      for name in pairs(self.loaded.states) do
+        if not self.kept[name] then
+          args.fail("data", "%s has the state of '%s', which the recipe does not keep", self.loaded.path, name)
+        end
+      end
+      self.loaded.states = {}
+    end
+  end
+  self.levels[depth + 1] = level
+  return level
+end
+
+-- A loop's to-be-closed value: leaves the loop however it ends, and tells an error where it happened.
+function Run:leaving(level)
+  local depth = #self.levels - 1
+  return setmetatable({}, { __close = function(_, err)
+    if err ~= nil then self:locate(err) end
+    if level.close then level.close() end
+    for i = #self.levels, depth + 1, -1 do self.levels[i] = nil end
+  end })
+end
+
+-- "stage 2 of 8 (+ none), search epoch 3, step 1234 (batch 17)"
+function Run:place()
+  local words = {}
+  if self.stage then
+    words[#words + 1] = ("stage %d of %d (%s)"):format(self.stage.index, self.stages_total, self.stage.name)
+  end
+  if self.epoch then words[#words + 1] = ("%s epoch %d"):format(self.phase, self.epoch) end
+  if self.batch then words[#words + 1] = ("step %d (batch %d)"):format(self.step, self.batch) end
+  return table.concat(words, ", ")
+end
+
+-- Puts the place in front of a coded error's message, once; other errors have a traceback.
+function Run:locate(err)
+  self.progress:clear()
+  if type(err) ~= "table" or rawget(err, "located") or rawget(err, "code") == "interrupted" then return end
+  rawset(err, "located", true)
+  local place = self:place()
+  err.message = (place ~= "" and place .. ": " or "") .. err.message
+  if self.last_checkpoint then
+    err.message = ("%s\nthe last good checkpoint is %s"):format(err.message, self.last_checkpoint)
+  end
+end
+
+-- Saving --------------------------------------------------------------------------------------------------------------
+
+-- The path of (loop, item) pairs down to the innermost loop.
+function Run:position()
+  local path = {}
+  for depth = 1, #self.levels - 1 do
+    path[depth] = { self.levels[depth].loops, self.levels[depth + 1].item }
+  end
+  return path
+end
+
+-- Saves everything, the items of all loops being those to be done next.
+function Run:save()
+  local sums = {}
+  for name, pair in pairs(self.sums) do sums[name] = { ("%a"):format(pair[1]), ("%a"):format(pair[2]) } end
+  self.last_checkpoint = checkpoint.save(self.folder .. "/checkpoints", self.step, self.kept, {
+    position = self:position(), step = self.step, passes = self.passes, lines = self.record.lines, sums = sums,
+  }, self.opt.keep or 3)
+  self.saved_at = cnas.clock()
+end
+
+-- Saves when the time has come, and stops when the user asked for it.
+function Run:pause(now)
+  local asked = cnas.interrupted()
+  if now or asked or cnas.clock() - self.saved_at >= (self.opt.save_every or 600) then self:save() end
+  if asked then self:stop() end
+end
+
+-- Stops at the user's wish; the newest checkpoint is where it goes on.
+function Run:stop()
+  args.fail("interrupted", "stopped at %s; go on with: cnas %s -o %s --resume", self:place(), self.recipe or "RECIPE",
+            self.folder)
+end
+
+-- Loops ---------------------------------------------------------------------------------------------------------------
+
+-- A loop over items 1 … count: before(item) returns what the body gets, after(item) follows the body.
+function Run:loop(count, before, after, last)
+  local level = self:enter()
+  if not level then return nothing end
+  local item = level.item - 1
+  local running = false
+  return function()
+    if running then
+      level.item, level.loops = item + 1, 0
+      after(item)
+    end
+    item = item + 1
+    if item > count then
+      if last then last() end
+      return nil
+    end
+    level.item, level.loops, running = item, 0, true
+    return before(item)
+  end, nil, nil, self:leaving(level)
+end
+
+-- The stages of a curriculum, or any list. After the last one the run is finished.
+function Run:stages(list)
+  self.stages_total = #list
+  return self:loop(#list, function(i)
+    self.stage = list[i]
+    self.stage_started = cnas.clock()
+    if self.target == nil or #self.target < 2 then
+      self.progress:line(self.progress:paint("bold", ("stage %d of %d: %s"):format(i, #list, list[i].name or "")))
+    end
+    return list[i]
+  end, function()
+    self.stage_seconds = (self.stage_seconds or 0) + cnas.clock() - self.stage_started
+    self.stages_timed = (self.stages_timed or 0) + 1
+    self.stage = nil
+    self:pause(true)
+  end, function() self:finish() end)
+end
+
+-- Epochs 1 … count of a phase with a name.
+function Run:epochs(name, count)
+  return self:loop(count, function(i)
+    if not self.target then self.sums, self.order = {}, {} end -- else the sums are of the epoch we go on with
+    self.phase, self.epoch, self.epochs_total = name, i, count
+    self.epoch_started, self.images, self.waited = cnas.clock(), 0, 0.0
+    return i
+  end, function(i)
+    self:end_epoch(i)
+    self.sums, self.order, self.epoch = {}, {}, nil
+    self:pause(true)
+  end)
+end
+
+-- One pass over a dataset in batches: x (N,H,W,C) f32, y (N) i64. Each pass of a run has a number of its own, from which
+-- the loader draws the order and the augmentation. Options: augment, shuffle (both true), drop_last (false).
+function Run:batches(dataset, batch, given)
+  local o = args.check("run:batches", given or {}, { augment = true, shuffle = true, drop_last = false })
+  local level = self:enter()
+  if not level then return nothing end
+  local loader = cnas.data.loader {
+    dataset = dataset, batch = batch, seed = self.opt.seed, stream = "batches", pass = self.passes + 1,
+    start = level.item, augment = o.augment, shuffle = o.shuffle, drop_last = o.drop_last,
+  }
+  local item = level.item - 1
+  local total = o.drop_last and #dataset // batch or (#dataset + batch - 1) // batch
+  level.close = function() self.batch, self.weight = nil, 1 end
+  return function()
+    local asked = cnas.clock()
+    local x, y = loader()
+    self.waited = (self.waited or 0) + cnas.clock() - asked
+    if x == nil then
+      self.passes = self.passes + 1
+      return nil
+    end
+    item = item + 1
+    level.item = item
+    self:pause()
+    self.step, self.batch, self.weight = self.step + 1, item, x:size(1)
+    self.images = (self.images or 0) + self.weight
+    self.progress:moving(function() return self:status(item, total) end)
+    return x, y
+  end, nil, nil, self:leaving(level)
+end
+
+-- Numbers ------------------------------------------------------------------------------------------------------------
+
+local reserved = { stage = true, phase = true, epoch = true, step = true, time = true, name = true }
+
+-- Adds numbers (or tensors of one element) to the epoch's means, weighted by the images of the present batch.
+function Run:log(values)
+  for _, name in ipairs(args.keys(values)) do
+    local value = values[name]
+    if type(value) ~= "number" then value = value:item() end
+    if reserved[name] then error(("run:log: the name '%s' is the run's own"):format(name), 2) end
+    if value ~= value or value == math.huge or value == -math.huge then
+      args.fail("not-finite", "%s is %s", name, tostring(value))
+    end
+    local pair = self.sums[name]
+    if not pair then
+      pair = { 0.0, 0.0 }
+      self.sums[name] = pair
+      self.order[#self.order + 1] = name
+    end
+    pair[1], pair[2] = pair[1] + value * self.weight, pair[2] + self.weight
+  end
+end
+
+function Run:means()
+  local means = {}
+  for name, pair in pairs(self.sums) do means[name] = pair[1] / pair[2] end
+  return means
+end
+
+function Run:times()
+  local seconds = cnas.clock() - self.epoch_started
+  return { seconds = seconds, images_per_second = self.images / math.max(seconds, 1e-9),
+           loader_seconds = self.waited, memory = cnas.memory().bytes_peak }
+end
+
+function Run:end_epoch(i)
+  local line, means, times = self:means(), self:means(), self:times()
+  line.stage, line.name = self.stage and self.stage.index, self.stage and self.stage.name
+  line.phase, line.epoch, line.step, line.time = self.phase, i, self.step, times
+  self.record:add(line)
+  self.progress:line(("  %-8s %3d/%d  %s  %s"):format(self.phase, i, self.epochs_total,
+    self.progress.values(means, self.order), self.progress:paint("dim", ("%.0f images/s, %s"):format(
+    times.images_per_second, self.progress.duration(times.seconds)))))
+end
+
+-- How long it will take: to the end of the phase; once a stage is over, to the end of all.
+function Run:left(fraction)
+  local elapsed = cnas.clock() - self.epoch_started
+  local epoch = elapsed / math.max(fraction, 1e-3)
+  local phase = epoch * (self.epochs_total - self.epoch + 1) - elapsed
+  if not self.stages_timed then return self.progress.duration(phase) .. " left in " .. self.phase end
+  local stage = self.stage_seconds / self.stages_timed
+  local rest = math.max(phase, stage - (cnas.clock() - self.stage_started))
+  return self.progress.duration(rest + stage * (self.stages_total - self.stage.index)) .. " left"
+end
+
+-- The moving line.
+function Run:status(batch, batches)
+  if not self.epoch then return ("step %d, batch %d/%d"):format(self.step, batch, batches) end
+  local seconds = cnas.clock() - self.epoch_started
+  local pass = self.levels[#self.levels - 1].loops
+  return ("%s%s %d/%d  batch %d/%d%s  %s  %.0f images/s  loader %.0f%%  %s"):format(
+    self.stage and ("stage %d/%d  "):format(self.stage.index, self.stages_total) or "", self.phase, self.epoch,
+    self.epochs_total, batch, batches, pass > 1 and " of pass " .. pass or "",
+    self.progress.values(self:means(), self.order), self.images / math.max(seconds, 1e-9),
+    100 * self.waited / math.max(seconds, 1e-9), self:left(batch / batches))
+end
+
+-- The end: summary.json and what it says.
+function Run:finish()
+  if self.target then
+    args.fail("data", "%s: the recipe's loops do not lead to the place where it was saved", self.loaded.path)
+  end
+  local memory, derived = cnas.memory(), {}
+  for _, line in ipairs(self.record.kept) do
+    if line.phase == "derive" then derived[#derived + 1] = line end
+  end
+  local summary = {
+    step = self.step, derived = derived, finished = os.date("!%Y-%m-%dT%H:%M:%SZ"),
+    time = { seconds = self.record:seconds(), this_process = cnas.clock() - self.started_at },
+    memory = { tensors_peak = memory.bytes_peak, resident_peak = record.resident_peak() },
+  }
+  self.record:json("summary.json", summary)
+  self.progress:line(("done in %s, %d steps, at most %.0f MB; everything is in %s"):format(
+    self.progress.duration(summary.time.seconds), self.step,
+    (summary.memory.resident_peak or memory.bytes_peak) / 1e6, self.folder))
+end
+
+function Run:__tostring() return ("cnas.Run: %s, step %d"):format(self.folder, self.step) end
+
+Run.derive = require "cnas.derive"
+
+return { open = open, Run = Run }
