@@ -1,4 +1,9 @@
-/* host.c - what a recipe learns from the program that runs it: version, home folder, and the user's wish to stop. */
+/* host.c - what a recipe learns from the program that runs it: version, home folder, the user's wish to stop, the clock,
+** and the terminal. */
+#include <sys/ioctl.h>
+#include <time.h>
+#include <unistd.h>
+
 #include "base/interrupt.h"
 #include "lua/bindings/binding.h"
 
@@ -17,9 +22,27 @@ static int clear_interrupt(lua_State *L) {
   return 0;
 }
 
+/* clock() -> seconds of a clock that only goes forward; differences count. */
+static int monotonic(lua_State *L) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  lua_pushnumber(L, (lua_Number)t.tv_sec + 1e-9 * (lua_Number)t.tv_nsec);
+  return 1;
+}
+
+/* terminal() -> columns of the terminal on stderr (80 when it does not say), or nil when there is none. */
+static int terminal(lua_State *L) {
+  struct winsize size;
+  if (!isatty(STDERR_FILENO)) return 0;
+  lua_pushinteger(L, ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80);
+  return 1;
+}
+
 static const luaL_Reg functions[] = {
+  { "clock", monotonic },
   { "interrupted", interrupted },
   { "clear_interrupt", clear_interrupt },
+  { "terminal", terminal },
   { NULL, NULL },
 };
 
