@@ -35,7 +35,7 @@ static const struct {
   int slots;
 } attr_kinds[] = { [CN_INT] = { "int", 1 },   [CN_FLOAT] = { "float", 1 }, [CN_BOOL] = { "bool", 1 },
                    [CN_DTYPE] = { "dtype", 1 }, [CN_PAIR] = { "pair", 2 },   [CN_DIM] = { "dim", 1 },
-                   [CN_DIMS] = { "dims", 1 }, [CN_INTS] = { "ints", 7 },   [CN_RNG] = { "rng", 3 } };
+                   [CN_DIMS] = { "dims", 1 }, [CN_INTS] = { "ints", 7 },   [CN_RNG_SLOTS] = { "rng", 3 } };
 
 /* The next word of a space-separated list into `word`; returns what is left, NULL at the end. */
 static const char *next_word(const char *list, char word[64]) {
@@ -68,7 +68,7 @@ static void parse_attr(CnOpInfo *info, CnAttrInfo *attr, char *word, int slot) {
   if (value) *value++ = 0;
   *kind++ = 0;
   snprintf(attr->name, sizeof attr->name, "%.23s", word);
-  for (int k = 0; k <= CN_RNG; k++)
+  for (int k = 0; k <= CN_RNG_SLOTS; k++)
     if (!strcmp(kind, attr_kinds[k].name)) attr->kind = (CnAttrKind)k;
   attr->slot = slot;
   attr->slots = attr_kinds[attr->kind].slots;

@@ -72,6 +72,7 @@ const char *cnL_optfield_string(lua_State *L, int arg, const char *who, const ch
 /* Openers, one for each file; called in order by luaopen_cnas_engine. */
 void cnL_open_tensor(lua_State *L);
 void cnL_open_ops(lua_State *L);
+void cnL_open_custom(lua_State *L);
 void cnL_open_random(lua_State *L);
 void cnL_open_nn(lua_State *L);
 void cnL_open_optim(lua_State *L);

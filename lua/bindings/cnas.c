@@ -1,0 +1,12 @@
+/* cnas.c - the module "cnas.engine": every binding file adds its part. */
+#include "bindings/binding.h"
+
+int luaopen_cnas_engine(lua_State *L) {
+  lua_newtable(L);
+  cnL_open_tensor(L);
+  cnL_open_ops(L);
+  cnL_open_custom(L);
+  cnL_open_random(L);
+  cnL_open_host(L);
+  return 1;
+}
