@@ -7,6 +7,5 @@ int luaopen_cnas_engine(lua_State *L) {
   cnL_open_ops(L);
   cnL_open_custom(L);
   cnL_open_random(L);
-  cnL_open_host(L);
   return 1;
 }
