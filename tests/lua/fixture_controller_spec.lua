@@ -8,8 +8,8 @@ local T = require "spec"
 local file = fixture.load "controller"
 
 local function check(case, dtype, limit)
-  local controller = cnas.controller { space = cnas.space.darts(), nodes = case.nodes, hidden = case.hidden, dtype = dtype,
-                                       temperature = case.temperature, tanh_constant = case.tanh_constant,
+  local controller = cnas.controller { space = cnas.space.darts(), nodes = case.nodes, hidden = case.hidden,
+                                       dtype = dtype, temperature = case.temperature, tanh_constant = case.tanh_constant,
                                        op_tanh_reduce = case.op_tanh_reduce }
   local parameters = controller:parameters()
   cnas.no_grad(function()
@@ -26,7 +26,8 @@ local function check(case, dtype, limit)
     for i, triple in ipairs(case.genotype[cell]) do
       T.equal({ table.unpack(arch[cell][i]) }, triple, cell)
     end
-    fixture.below(file:error(("%s.%s.logp"):format(case.key, cell), parts[cell].logp), limit, cell .. " log-probability")
+    local key = ("%s.%s.logp"):format(case.key, cell)
+    fixture.below(file:error(key, parts[cell].logp), limit, cell .. ": log-probability")
   end
   fixture.below(file:error(case.key .. ".logp", logp), limit, "log-probability")
   local entropies = { parts.normal.node_entropy:item(), parts.normal.op_entropy:item(),

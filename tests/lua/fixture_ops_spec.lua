@@ -14,7 +14,9 @@ local function input(case, i, dtype)
   local spec = case.inputs[i]
   local name = ("%s.x%d"):format(case.key, i)
   if spec.below then return fixture.integers(name, spec.shape, spec.below, spec.u8 and "u8" or "i64") end
-  local t = spec.positive and fixture.values(name, spec.shape, 0.5, 1) or fixture.values(name, spec.shape, spec.scale or 1)
+  local scale, shift = spec.scale or 1, 0
+  if spec.positive then scale, shift = 0.5, 1 end
+  local t = fixture.values(name, spec.shape, scale, shift)
   t = t:to(dtype):detach()
   return spec.grad and t:requires_grad_(true) or t
 end
@@ -37,7 +39,8 @@ local function check_op(case, dtype)
   if loss then loss:backward() end
   for i, spec in ipairs(case.inputs) do
     if spec.grad then
-      fixture.below(ops:gradient_error(("%s.gx%d"):format(case.key, i), inputs[i].grad), limit, "gradient of input " .. i)
+      local key = ("%s.gx%d"):format(case.key, i)
+      fixture.below(ops:gradient_error(key, inputs[i].grad), limit, "gradient of input " .. i)
     end
     if spec.state then fixture.below(ops:error(("%s.s%d"):format(case.key, i), inputs[i]), limit, "state " .. i) end
   end

@@ -1,0 +1,118 @@
+-- Every allocation of a training step and of a controller's step, Lua's own included, fails once. Each time: an error
+-- that speaks of memory, nothing moved, nothing left alive; and the step, tried again, gives the bits of one that was
+-- never disturbed.
+
+local cnas = require "cnas"
+local T = require "spec"
+
+-- A search in small: few operations, one inner node, three cells. Always the same one.
+local function world()
+  local w = {}
+  w.space = cnas.space { "sep_conv_3x3", "max_pool_3x3", "skip_connect" }
+  w.net = cnas.supernet { space = w.space, channels = 2, layers = 3, nodes = 1, classes = 3,
+                          rng = cnas.rng(1, "weights") }
+  w.controller = cnas.controller { space = w.space, nodes = 1, hidden = 3, seed = 1 }
+  w.weights = cnas.optim.sgd(w.net:parameters(), { lr = 0.1, momentum = 0.9, nesterov = true, weight_decay = 3e-4 })
+  w.policy = cnas.optim.adam(w.controller:parameters(), { lr = 0.01, weight_decay = 5e-4 })
+  w.x = cnas.randn({ 2, 4, 4, 3 }, { rng = cnas.rng(1, "images") })
+  w.y = cnas.tensor({ 2, 0 }, { dtype = "i64" })
+  w.path = { normal = { { "sep_conv_3x3", 0, 2 }, { "skip_connect", 1, 2 } },
+             reduction = { { "max_pool_3x3", 0, 2 }, { "skip_connect", 1, 2 } },
+             normal_concat = { 2 }, reduction_concat = { 2 } }
+  return w
+end
+
+local function train(w)
+  w.weights:step(cnas.cross_entropy(w.net(w.x, w.path), w.y), { clip = 5 })
+end
+
+local function teach(w)
+  local arch, logp, entropy = w.controller:sample()
+  local reward = cnas.accuracy(cnas.no_grad(w.net, w.x, arch), w.y):item()
+  w.policy:step(-(logp * (reward - 0.25)) - entropy * 0.005, { clip = 5 })
+end
+
+local function tensors(w)
+  local list = {}
+  for _, owner in ipairs { w.net, w.controller, w.weights, w.policy } do
+    for _, entry in ipairs(owner:state()) do list[#list + 1] = entry end
+  end
+  return list
+end
+
+local function same(a, b)
+  local x, y = tensors(a), tensors(b)
+  T.equal(#x, #y, "tensors of state")
+  for i = 1, #x do
+    T.equal(x[i].name, y[i].name)
+    if cnas.ne(x[i].tensor, y[i].tensor):sum():item() ~= 0 then error(x[i].name .. " differs", 2) end
+  end
+end
+
+local function live()
+  collectgarbage()
+  collectgarbage()
+  return cnas.live()
+end
+
+-- Fails allocation 0, 1, 2, … of step until it needs no more; returns how many that were.
+local function fail_each(step)
+  local untouched, reference = world(), world()
+  step(reference)
+  local n, clean = 0, 0
+  while clean < 3 do -- the collector's own may come and go: three in a row without an error are the end
+    local w = world()
+    local counter, before = w.controller.rng.counter, live()
+    cnas.fail_allocation(n)
+    local ok, e = pcall(step, w)
+    cnas.fail_allocation(-1)
+    if ok then
+      clean = clean + 1
+    else
+      clean = 0
+      T.truthy(tostring(e):lower():find "memory", ("allocation %d: %s"):format(n, e))
+      e = nil -- luacheck: ignore 311
+      w.weights:zero_grad()
+      w.policy:zero_grad()
+      T.equal(live(), before, ("live tensors after allocation %d failed"):format(n))
+      same(w, untouched)
+      w.controller.rng.counter = counter
+      step(w)
+    end
+    same(w, reference)
+    n = n + 1
+  end
+  return n - clean
+end
+
+T.describe("a failed allocation", function()
+  T.it("anywhere in a training step is an error that changes nothing", function()
+    T.truthy(fail_each(train) > 300)
+  end)
+
+  T.it("anywhere in a controller's step is an error that changes nothing", function()
+    T.truthy(fail_each(teach) > 300)
+  end)
+
+  T.it("anywhere while a search is built is an error that leaves nothing behind", function()
+    world() -- what is made once and kept
+    local before, n, clean = live(), 0, 0
+    while clean < 3 do
+      cnas.fail_allocation(n)
+      local ok, e = pcall(world)
+      cnas.fail_allocation(-1)
+      clean = ok and clean + 1 or 0
+      if not ok then T.truthy(tostring(e):lower():find "memory", ("allocation %d: %s"):format(n, e)) end
+      e = nil -- luacheck: ignore 311
+      T.equal(live(), before, ("live tensors after allocation %d failed"):format(n))
+      n = n + (n < 200 and 1 or 7) -- the building repeats itself
+    end
+  end)
+
+  T.it("happens once, at the place asked for", function()
+    cnas.fail_allocation(0)
+    T.raises("memory", cnas.zeros, 3)
+    T.equal(cnas.zeros(3):totable(), { 0, 0, 0 })
+    cnas.fail_allocation(-1)
+  end)
+end)

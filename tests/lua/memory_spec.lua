@@ -1,0 +1,65 @@
+-- Training steps on random paths leave nothing behind: the resident size and the memory asked of the system stay where
+-- they are once the first steps are done. (tests/bench/memory.lua does the same with the default net.)
+
+local cnas = require "cnas"
+local T = require "spec"
+
+local function resident() -- bytes
+  local file <close> = assert(io.open "/proc/self/statm")
+  return tonumber(file:read "a":match "^%d+ (%d+)") * 4096
+end
+
+local function small_search()
+  local space = cnas.space.darts()
+  local net = cnas.supernet { space = space, channels = 2, layers = 3, nodes = 2, classes = 10,
+                              rng = cnas.rng(1, "weights") }
+  local controller = cnas.controller { space = space, nodes = 2, hidden = 8, seed = 1 }
+  local weights = cnas.optim.sgd(net:parameters(), { lr = 0.01, momentum = 0.9, nesterov = true, weight_decay = 3e-4 })
+  local policy = cnas.optim.adam(controller:parameters(), { lr = 3e-4, weight_decay = 5e-4 })
+  local x = cnas.randn({ 4, 8, 8, 3 }, { rng = cnas.rng(1, "images") })
+  local y = cnas.tensor({ 3, 1, 4, 1 }, { dtype = "i64" })
+  return function(step)
+    weights:step(cnas.cross_entropy(net(x, controller.uniform()), y))
+    if step % 10 == 0 then
+      local arch, logp, entropy = controller:sample()
+      local reward = cnas.accuracy(cnas.no_grad(net, x, arch), y):item()
+      policy:step(-(logp * (reward - 0.1)) - entropy * 0.005, { clip = 5 })
+    end
+  end
+end
+
+T.describe("memory", function()
+  T.it("is flat over 1,000 steps on random paths", function()
+    local step = small_search()
+    for i = 1, 200 do step(i) end
+    collectgarbage()
+    local live, size, system = cnas.live(), resident(), cnas.memory().system_allocations
+    for i = 1, 1000 do step(i) end
+    collectgarbage()
+    T.truthy(resident() - size < 2^20, "the resident size grew by " .. resident() - size .. " bytes: expected < 1 MiB")
+    T.equal(cnas.live(), live, "live tensors")
+    T.equal(cnas.memory().system_allocations, system, "blocks asked of the system")
+  end)
+
+  T.it("counts what is live, and its peak", function()
+    collectgarbage()
+    local before = cnas.memory()
+    local t = cnas.zeros(1024, 256)
+    local during = cnas.memory()
+    T.truthy(during.bytes_live >= before.bytes_live + 2^20, "a megabyte more is live")
+    T.truthy(during.bytes_peak >= during.bytes_live, "the peak is at least what is live")
+    t = nil -- luacheck: ignore 311
+    collectgarbage()
+    T.truthy(cnas.memory().bytes_live <= before.bytes_live, "it is given back when collected")
+  end)
+
+  T.it("is given back by close, at once", function()
+    local before = cnas.memory().bytes_live
+    do
+      local t <close> = cnas.zeros(1024, 256)
+      T.truthy(cnas.memory().bytes_live >= before + 2^20)
+      T.equal(t:count(), 1024 * 256)
+    end
+    T.truthy(cnas.memory().bytes_live <= before)
+  end)
+end)
