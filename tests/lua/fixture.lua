@@ -1,9 +1,9 @@
 -- fixture.lua - what PyTorch computed (tests/fixtures), and the numbers it computed it from.
 --
--- Weights, inputs and incoming gradients are a function of a name, a shape and the element's number, the same here and
--- in make_fixtures.py; only results are stored. A gradient of more than 64 elements is stored as a sketch: its elements,
--- each with a random sign, added up in 64 sums. Sketching is linear and keeps the 2-norm on average (within about 18 %),
--- so the sketch of the engine's gradient is compared with the stored one instead of the gradients themselves.
+-- Weights, inputs and incoming gradients are a function of a name, a shape and the element's number, the same here
+-- and in make_fixtures.py; only results are stored. A gradient of more than 64 elements is stored as a sketch: its
+-- elements, each with a random sign, added up in 64 sums. Sketching is linear and keeps the 2-norm on average (within
+-- about 18 %), so sketches are compared instead of gradients.
 
 local cnas = require "cnas"
 

@@ -9,8 +9,8 @@ local file = fixture.load "controller"
 
 local function check(case, dtype, limit)
   local controller = cnas.controller { space = cnas.space.darts(), nodes = case.nodes, hidden = case.hidden,
-                                       dtype = dtype, temperature = case.temperature, tanh_constant = case.tanh_constant,
-                                       op_tanh_reduce = case.op_tanh_reduce }
+                                       temperature = case.temperature, tanh_constant = case.tanh_constant,
+                                       op_tanh_reduce = case.op_tanh_reduce, dtype = dtype }
   local parameters = controller:parameters()
   cnas.no_grad(function()
     for i, name in ipairs(parameters.names) do
