@@ -55,17 +55,17 @@ local function live()
   return cnas.live()
 end
 
--- Fails allocation 0, 1, 2, … of step until it needs no more; returns how many that were.
+-- Fails allocation 1, 2, 3, … of step until it needs no more; returns how many that were.
 local function fail_each(step)
   local untouched, reference = world(), world()
   step(reference)
-  local n, clean = 0, 0
+  local n, clean = 1, 0
   while clean < 3 do -- the collector's own may come and go: three in a row without an error are the end
     local w = world()
     local counter, before = w.controller.rng.counter, live()
     cnas.fail_allocation(n)
     local ok, e = pcall(step, w)
-    cnas.fail_allocation(-1)
+    cnas.fail_allocation(0)
     if ok then
       clean = clean + 1
     else
@@ -96,11 +96,11 @@ T.describe("a failed allocation", function()
 
   T.it("anywhere while a search is built is an error that leaves nothing behind", function()
     world() -- what is made once and kept
-    local before, n, clean = live(), 0, 0
+    local before, n, clean = live(), 1, 0
     while clean < 3 do
       cnas.fail_allocation(n)
       local ok, e = pcall(world)
-      cnas.fail_allocation(-1)
+      cnas.fail_allocation(0)
       clean = ok and clean + 1 or 0
       if not ok then T.truthy(tostring(e):lower():find "memory", ("allocation %d: %s"):format(n, e)) end
       e = nil -- luacheck: ignore 311
@@ -110,9 +110,9 @@ T.describe("a failed allocation", function()
   end)
 
   T.it("happens once, at the place asked for", function()
-    cnas.fail_allocation(0)
+    cnas.fail_allocation(1)
     T.raises("memory", cnas.zeros, 3)
     T.equal(cnas.zeros(3):totable(), { 0, 0, 0 })
-    cnas.fail_allocation(-1)
+    cnas.fail_allocation(0)
   end)
 end)
