@@ -8,8 +8,9 @@
 
 #include "base/memory.h"
 
-#define SHOWN 8  /* longest dimension printed whole; else EDGE, "…", EDGE */
-#define EDGE 3
+/* A dimension longer than twice its edge and two is printed as edge, "…", edge: three for the last two dimensions, one
+** for those before, so that a stack of images stays readable. */
+#define EDGE(t, dim) ((dim) < (t)->ndim - 2 ? 1 : 3)
 #define TEXT_MAX 65536 /* the text ends here, with "…" */
 
 typedef struct Text {
@@ -41,7 +42,10 @@ static void put_value(Text *text, const CnTensor *t, const void *data, int64_t i
   else put(text, "%*.5g", width, value(t, data, i));
 }
 
-static bool elided(int64_t size, int64_t i) { return size > SHOWN && i >= EDGE && i < size - EDGE; }
+static bool elided(const CnTensor *t, int dim, int64_t i) {
+  int64_t size = t->shape[dim], edge = EDGE(t, dim);
+  return size > 2 * edge + 2 && i >= edge && i < size - edge;
+}
 
 /* The widest number that will be printed. */
 static int column_width(const CnTensor *t, const void *data, int dim, int64_t at) {
@@ -54,7 +58,7 @@ static int column_width(const CnTensor *t, const void *data, int dim, int64_t at
   int64_t step = 1;
   for (int d = dim + 1; d < t->ndim; d++) step *= t->shape[d];
   for (int64_t i = 0; i < t->shape[dim]; i++) {
-    if (elided(t->shape[dim], i)) continue;
+    if (elided(t, dim, i)) continue;
     int w = column_width(t, data, dim + 1, at + i * step);
     width = w > width ? w : width;
   }
@@ -72,9 +76,9 @@ static void put_values(Text *text, const CnTensor *t, const void *data, int dim,
   put(text, "{");
   for (int64_t i = 0; i < t->shape[dim]; i++) {
     if (i > 0) put(text, rows ? "\n%*s" : " %*s", rows ? dim + 1 : 0, "");
-    if (elided(t->shape[dim], i)) {
+    if (elided(t, dim, i)) {
       put(text, "…");
-      i = t->shape[dim] - EDGE - 1;
+      i = t->shape[dim] - EDGE(t, dim) - 1;
     } else {
       put_values(text, t, data, dim + 1, at + i * step, width);
     }
