@@ -1,48 +1,56 @@
-/* cuda.c - opens libcnas_cuda.so beside the program or in ../lib/cnas, and asks it for its module. */
+/* cuda.c - finds libcnas_cuda.so at run time: beside the program, in lib/cnas below it, or in lib/cnas beside its folder.
+**
+** The answer, good or bad, is kept: looking costs once. */
 #include "device/cuda.h"
 
 #include <dlfcn.h>
+#include <limits.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
-static pthread_once_t once = PTHREAD_ONCE_INIT;
+#include "kernels/cuda/module.h"
+#include "tensor/op.h"
+
 static const CnDeviceModule *module;
-static char reason[400] = "cuda: the module libcnas_cuda.so is not beside the program: build with -DCNAS_CUDA=ON";
+static char why[400];
 
-/* What the module exports: itself, or NULL with the reason in `why`. */
-typedef const CnDeviceModule *(*ModuleEntry)(char *why, size_t size);
+static void *open_library(void) {
+  static const char *const places[] = { "/", "/lib/cnas/", "/../lib/cnas/" };
+  char program[PATH_MAX], path[PATH_MAX + 64];
+  ssize_t length = readlink("/proc/self/exe", program, sizeof program - 1);
+  if (length < 0) length = 0;
+  program[length] = '\0';
+  char *slash = strrchr(program, '/');
+  if (slash != NULL) *slash = '\0';
+  for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
+    snprintf(path, sizeof path, "%s%slibcnas_cuda.so", program, places[i]);
+    if (access(path, R_OK) != 0) continue;
+    void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    if (library == NULL) snprintf(why, sizeof why, "%s", dlerror());
+    return library;
+  }
+  snprintf(why, sizeof why, "this build has no GPU module (configure with CNAS_CUDA=ON)");
+  return NULL;
+}
 
-static void find(void) {
-  char folder[1024];
-  ssize_t n = readlink("/proc/self/exe", folder, sizeof folder - 1);
-  if (n <= 0) return;
-  folder[n] = 0;
-  *strrchr(folder, '/') = 0;
-  void *library = NULL;
-  static const char *const places[] = { "", "/kernels/cuda", "/../lib/cnas" };
-  for (size_t i = 0; !library && i < sizeof places / sizeof places[0]; i++) {
-    char path[1200];
-    snprintf(path, sizeof path, "%s%s/libcnas_cuda.so", folder, places[i]);
-    if (access(path, R_OK)) continue;
-    library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-    if (!library) snprintf(reason, sizeof reason, "cuda: cannot load %s", dlerror());
-  }
-  if (!library) return;
-  ModuleEntry entry;
-  *(void **)&entry = dlsym(library, "cn_device_module_cuda");
-  if (!entry) {
-    snprintf(reason, sizeof reason, "cuda: libcnas_cuda.so is of another version: rebuild it");
-    return;
-  }
-  char why[300] = "no reason given";
-  module = entry(why, sizeof why);
-  if (!module) snprintf(reason, sizeof reason, "cuda: %s", why);
+static void load(void) {
+  const CnCudaHost host = { CN_CUDA_MODULE_VERSION, CN_OPS, cn_fail };
+  union { void *object; CnCudaModule *function; } symbol; /* ISO C has no cast between the two */
+  void *library = open_library();
+  if (library == NULL) return;
+  symbol.object = dlsym(library, CN_CUDA_MODULE_SYMBOL);
+  if (symbol.object == NULL)
+    snprintf(why, sizeof why, "libcnas_cuda.so lacks " CN_CUDA_MODULE_SYMBOL);
+  else
+    module = symbol.function(&host, why, sizeof why);
+  if (module == NULL) dlclose(library);
 }
 
 CnErr cn_cuda_module(const CnDeviceModule **out) {
-  pthread_once(&once, find);
+  static pthread_once_t once = PTHREAD_ONCE_INIT;
+  pthread_once(&once, load);
   *out = module;
-  return module ? CN_OK : cn_fail(CN_ENOKERNEL, "%s", reason);
+  return module != NULL ? CN_OK : cn_fail(CN_ENOKERNEL, "no device \"cuda\": %s", why);
 }

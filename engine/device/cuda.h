@@ -1,11 +1,10 @@
-/* cuda.h - finds the GPU module, libcnas_cuda.so, at run time: nothing of CUDA is needed to build or start without it. */
-#ifndef CN_CUDA_H
-#define CN_CUDA_H
+/* cuda.h - where device.c gets the GPU's module from. */
+#ifndef CN_DEVICE_CUDA_H
+#define CN_DEVICE_CUDA_H
 
 #include "device/device.h"
 
-/* The module, loaded on first use; CN_ENOKERNEL with the reason (no module, no driver, driver too old) when it cannot
-** be had. The answer stays the same for the life of the process. */
+/* The GPU's module, looked for on the first call. CN_ENOKERNEL with the reason when it cannot be had. */
 CnErr cn_cuda_module(const CnDeviceModule **out);
 
 #endif

@@ -144,6 +144,7 @@ static int run_recipe(lua_State *L, const Command *c) {
 static int open_engine(lua_State *L) {
   lua_settop(L, 0);
   luaopen_cnas_engine(L);
+  cnL_open_dist(L);
   cnL_open_host(L);
   return 1;
 }

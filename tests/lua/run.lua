@@ -2,7 +2,8 @@
 --
 --   cnas tests/lua/run.lua [--only TEXT] FILE_spec.lua ...
 --
--- A file that leaves tensors behind after a full collection has failed, whatever its tests say.
+-- Several files run each in a process of its own. A file that leaves tensors behind after a full collection has failed,
+-- whatever its tests say.
 
 local here = arg[0]:match("^(.*)/[^/]*$") or "."
 package.path = here .. "/?.lua;" .. package.path
@@ -11,9 +12,11 @@ local T = require "spec"
 local engine = require "cnas.engine"
 
 local files, i = {}, 1
+local only
 while arg[i] do
   if arg[i] == "--only" then
-    T.only(assert(arg[i + 1], "--only needs a text"))
+    only = assert(arg[i + 1], "--only needs a text")
+    T.only(only)
     i = i + 2
   elseif arg[i]:sub(1, 1) == "-" then
     io.stderr:write("run.lua: unknown option '", arg[i], "'\n")
@@ -35,7 +38,7 @@ local function fail(file, message)
   print("FAILED  " .. file .. "\n" .. message)
 end
 
-for _, file in ipairs(files) do
+local function run_here(file)
   local chunk, message = loadfile(file)
   local before = live()
   local ok = chunk ~= nil
@@ -43,9 +46,32 @@ for _, file in ipairs(files) do
   chunk = nil -- luacheck: ignore 311 (its upvalues may hold tensors)
   if not ok then fail(file, tostring(message)) end
   local after = live()
-  if after ~= before then
-    fail(file, ("leaves %d tensors alive that were not there before"):format(after - before))
+  if after ~= before then fail(file, ("leaves %d tensors alive that were not there before"):format(after - before)) end
+end
+
+-- In a process of its own, so that a crash is one failure and not the end. Adds up its closing line.
+local function run_apart(file)
+  local words = { T.quote(T.program), T.quote(arg[0]) }
+  if only then words[#words + 1] = "--only " .. T.quote(only) end
+  words[#words + 1] = T.quote(file)
+  local pipe <close> = assert(io.popen(table.concat(words, " ") .. " 2>&1"))
+  local closed = false
+  for line in pipe:lines() do
+    local passed, failed, skipped = line:match("^(%d+) passed, (%d+) failed, (%d+) skipped$")
+    closed = passed ~= nil
+    if closed then
+      T.passed, T.failed, T.skipped = T.passed + passed, T.failed + failed, T.skipped + skipped
+    else
+      print(line)
+    end
   end
+  local _, how, status = pipe:close()
+  if not closed then fail(file, ("ended before its tests did (%s %d)"):format(how, status)) end
+end
+
+io.stdout:setvbuf("line")
+for _, file in ipairs(files) do
+  if #files == 1 then run_here(file) else run_apart(file) end
 end
 
 print(("%d passed, %d failed, %d skipped"):format(T.passed, T.failed, T.skipped))

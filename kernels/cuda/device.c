@@ -1,0 +1,140 @@
+/* device.c - the GPU as a device: memory, copies and waiting, on each thread's own stream.
+**
+** Every call works on the calling thread's stream of the GPU, so what one thread asks for happens in its order, and
+** nothing waits but copies to and from the CPU and `synchronize`. A tensor handed to another thread is handed over after
+** a synchronize. Memory comes from the driver's stream-ordered pool, told to keep what is freed: after its first steps a
+** training loop allocates nothing. */
+#include <cuda_runtime_api.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "kernels/cuda/module.h"
+#include "tensor/op.h"
+
+static CnErr (*fail)(CnErr code, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* Returns from the calling function with the CUDA runtime's message when `call` fails. */
+#define CUDA_TRY(code, what, call)                                                         \
+  do {                                                                                     \
+    cudaError_t error_ = (call);                                                           \
+    if (error_ != cudaSuccess) {                                                           \
+      cudaGetLastError();                                                                  \
+      return fail(code, "cuda: %s: %s", what, cudaGetErrorString(error_));                 \
+    }                                                                                      \
+  } while (0)
+
+static CnErr cuda_alloc(void **out, int index, size_t bytes) {
+  CUDA_TRY(CN_ENOKERNEL, "choosing the GPU", cudaSetDevice(index));
+  cudaError_t error = cudaMallocAsync(out, bytes ? bytes : 1, cudaStreamPerThread);
+  if (error == cudaSuccess) return CN_OK;
+  cudaGetLastError();
+  if (error != cudaErrorMemoryAllocation)
+    return fail(CN_ENOKERNEL, "cuda: allocating memory: %s", cudaGetErrorString(error));
+  size_t free_bytes = 0, total = 0;
+  cudaMemGetInfo(&free_bytes, &total);
+  return fail(CN_EMEMORY, "cuda:%d: no memory for %zu bytes (%zu MiB of %zu MiB are free); use a smaller batch", index,
+              bytes, free_bytes >> 20, total >> 20);
+}
+
+static void cuda_free(int index, void *block) {
+  if (block == NULL || cudaSetDevice(index) != cudaSuccess) return;
+  cudaFreeAsync(block, cudaStreamPerThread);
+}
+
+/* Between two GPUs: the copy runs on the receiver's stream, behind what the sender's stream was asked before. */
+static CnErr copy_between(void *to, int to_index, const void *from, int from_index, size_t bytes) {
+  cudaEvent_t ready;
+  CUDA_TRY(CN_ENOKERNEL, "choosing the GPU", cudaSetDevice(from_index));
+  CUDA_TRY(CN_ENOKERNEL, "making an event", cudaEventCreateWithFlags(&ready, cudaEventDisableTiming));
+  cudaError_t error = cudaEventRecord(ready, cudaStreamPerThread);
+  if (error == cudaSuccess) error = cudaSetDevice(to_index);
+  if (error == cudaSuccess) error = cudaStreamWaitEvent(cudaStreamPerThread, ready, 0);
+  if (error == cudaSuccess) error = cudaMemcpyPeerAsync(to, to_index, from, from_index, bytes, cudaStreamPerThread);
+  cudaEventDestroy(ready);
+  CUDA_TRY(CN_ENOKERNEL, "copying between GPUs", error);
+  return CN_OK;
+}
+
+static CnErr cuda_copy(void *to, CnDevice to_device, const void *from, CnDevice from_device, size_t bytes) {
+  bool to_gpu = to_device.kind == CN_CUDA, from_gpu = from_device.kind == CN_CUDA;
+  if (bytes == 0) return CN_OK;
+  if (to_gpu && from_gpu && to_device.index != from_device.index)
+    return copy_between(to, to_device.index, from, from_device.index, bytes);
+  CUDA_TRY(CN_ENOKERNEL, "choosing the GPU", cudaSetDevice(to_gpu ? to_device.index : from_device.index));
+  CUDA_TRY(CN_ENOKERNEL, "copying", cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, cudaStreamPerThread));
+  if (!to_gpu || !from_gpu) CUDA_TRY(CN_ENOKERNEL, "waiting for a copy", cudaStreamSynchronize(cudaStreamPerThread));
+  return CN_OK;
+}
+
+static CnErr cuda_synchronize(int index) {
+  CUDA_TRY(CN_ENOKERNEL, "choosing the GPU", cudaSetDevice(index));
+  CUDA_TRY(CN_ENOKERNEL, "waiting for the GPU", cudaStreamSynchronize(cudaStreamPerThread));
+  return CN_OK;
+}
+
+/* Pools keep what is freed. A GPU without pools cannot be used by this module. */
+static bool prepare_pools(int count, char *why, size_t size) {
+  for (int i = 0; i < count; i++) {
+    int pools = 0;
+    cudaMemPool_t pool;
+    uint64_t all = UINT64_MAX;
+    cudaError_t error = cudaDeviceGetAttribute(&pools, cudaDevAttrMemoryPoolsSupported, i);
+    if (error == cudaSuccess && !pools) {
+      snprintf(why, size, "cuda:%d has no memory pools", i);
+      return false;
+    }
+    if (error == cudaSuccess) error = cudaDeviceGetDefaultMemPool(&pool, i);
+    if (error == cudaSuccess) error = cudaMemPoolSetAttribute(pool, cudaMemPoolAttrReleaseThreshold, &all);
+    if (error == cudaSuccess) continue;
+    snprintf(why, size, "cuda:%d: %s", i, cudaGetErrorString(error));
+    cudaGetLastError();
+    return false;
+  }
+  return true;
+}
+
+/* Why cudaGetDeviceCount failed, for people. */
+static void explain(cudaError_t error, char *why, size_t size) {
+  int driver = 0;
+  if (cudaDriverGetVersion(&driver) != cudaSuccess || driver == 0)
+    snprintf(why, size, "no NVIDIA driver");
+  else if (error == cudaErrorInsufficientDriver)
+    snprintf(why, size, "the NVIDIA driver is too old: it supports CUDA %d.%d, this module needs %d.%d", driver / 1000,
+             driver % 1000 / 10, CUDART_VERSION / 1000, CUDART_VERSION % 1000 / 10);
+  else if (error == cudaErrorNoDevice)
+    snprintf(why, size, "no NVIDIA GPU");
+  else
+    snprintf(why, size, "%s", cudaGetErrorString(error));
+}
+
+static const CnKernelRow column[CN_OPS];
+static char detail[160];
+static CnDeviceModule module = {
+  .name = "cuda", .detail = detail, .kernels = column,
+  .alloc = cuda_alloc, .free = cuda_free, .copy = cuda_copy, .synchronize = cuda_synchronize,
+};
+
+__attribute__((visibility("default"))) CnCudaModule cn_device_module_cuda;
+
+const CnDeviceModule *cn_device_module_cuda(const CnCudaHost *host, char *why, size_t size) {
+  struct cudaDeviceProp properties;
+  int driver = 0;
+  if (host->version != CN_CUDA_MODULE_VERSION || host->ops != CN_OPS) {
+    snprintf(why, size, "libcnas_cuda.so is of another version; build it again");
+    return NULL;
+  }
+  fail = host->fail;
+  cudaError_t error = cudaGetDeviceCount(&module.count);
+  if (error == cudaSuccess && module.count == 0) error = cudaErrorNoDevice;
+  if (error == cudaSuccess) error = cudaGetDeviceProperties(&properties, 0);
+  if (error != cudaSuccess) {
+    explain(error, why, size);
+    cudaGetLastError();
+    return NULL;
+  }
+  if (!prepare_pools(module.count, why, size)) return NULL;
+  cudaDriverGetVersion(&driver);
+  snprintf(detail, sizeof detail, "%.60s, compute capability %d.%d, driver for CUDA %d.%d", properties.name,
+           properties.major, properties.minor, driver / 1000, driver % 1000 / 10);
+  return &module;
+}

@@ -1,0 +1,22 @@
+/* module.h - the door between the engine and libcnas_cuda.so: one function, no other symbol on either side.
+**
+** The module is linked with nothing of the engine, so it starts in any program that has the engine inside; what it needs
+** of it comes in through CnCudaHost. */
+#ifndef CN_CUDA_MODULE_H
+#define CN_CUDA_MODULE_H
+
+#include "device/device.h"
+
+#define CN_CUDA_MODULE_VERSION 1 /* of this header, and so of ops.def and CnCall as far as the module reads them */
+
+typedef struct CnCudaHost {
+  int version; /* the caller's CN_CUDA_MODULE_VERSION */
+  int ops;     /* rows of its ops.def */
+  CnErr (*fail)(CnErr code, const char *format, ...) __attribute__((format(printf, 2, 3))); /* cn_fail */
+} CnCudaHost;
+
+/* The module's only symbol. NULL when there is nothing to run on, with one line of reason in `why`. */
+typedef const CnDeviceModule *CnCudaModule(const CnCudaHost *host, char *why, size_t size);
+#define CN_CUDA_MODULE_SYMBOL "cn_device_module_cuda"
+
+#endif
