@@ -7,5 +7,6 @@ int luaopen_cnas_engine(lua_State *L) {
   cnL_open_ops(L);
   cnL_open_custom(L);
   cnL_open_random(L);
+  cnL_open_io(L);
   return 1;
 }

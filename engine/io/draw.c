@@ -1,0 +1,170 @@
+/* draw.c - see draw.h. The cell becomes a text in graphviz's language, which graphviz parses, lays out and renders: one
+** path for files and for whoever wants the text. Inputs stand left, the output right, each edge wears its operation. */
+#include "io/draw.h"
+
+#include <graphviz/gvc.h>
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "io/file.h"
+
+/* An operation's colour is its family's: the first row whose text its name contains. */
+static const struct {
+  const char *part, *color, *style;
+} families[] = {
+  { "none", "#b8bec7", "dashed" },  { "skip", "#6b7280", "solid" }, { "sep_conv", "#2563a8", "solid" },
+  { "dil_conv", "#0f8a6d", "solid" }, { "conv", "#7048b6", "solid" }, { "pool", "#c2620a", "solid" },
+  { "", "#a3355f", "solid" }, /* operations of the user's own */
+};
+
+/* ---- the text ---- */
+
+typedef struct Text {
+  char *data;
+  size_t size, room;
+} Text;
+
+static void add(Text *t, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* What does not fit is left out; cn_draw_dot makes the room for everything. */
+static void add(Text *t, const char *format, ...) {
+  va_list args;
+  va_start(args, format);
+  int n = vsnprintf(t->data + t->size, t->room - t->size, format, args);
+  va_end(args);
+  if (n > 0) t->size += (size_t)n < t->room - t->size ? (size_t)n : t->room - t->size - 1;
+}
+
+/* In double quotes, as graphviz reads them: a backslash would begin an escape of its own. */
+static void add_quoted(Text *t, const char *text) {
+  add(t, "\"");
+  for (const char *c = text; *c; c++) add(t, *c == '"' || *c == '\\' ? "\\%c" : "%c", *c);
+  add(t, "\"");
+}
+
+static void add_node(Text *t, const char *id, const char *label, const char *fill, const char *line) {
+  add(t, "  %s [label=<%s>, fillcolor=\"%s\", color=\"%s\"];\n", id, label, fill, line);
+}
+
+static void add_edge(Text *t, const CnTriple *triple) {
+  size_t f = 0;
+  while (!strstr(triple->op, families[f].part)) f++;
+  add(t, "  n%d -> n%d [color=\"%s\", fontcolor=\"%s\", style=%s, label=", triple->from, triple->to, families[f].color,
+      families[f].color, families[f].style);
+  char label[CN_OP_NAME + 4];
+  snprintf(label, sizeof label, "  %.*s  ", CN_OP_NAME - 1, triple->op); /* blanks keep it off its line */
+  add_quoted(t, label);
+  add(t, "];\n");
+}
+
+static void add_cell(Text *t, const CnCellArch *cell, const char *title) {
+  add(t, "digraph cell {\n"
+         "  graph [rankdir=LR, bgcolor=\"white\", fontname=\"DejaVu Sans\", fontsize=18, labelloc=t,\n"
+         "         fontcolor=\"#1f2937\", nodesep=0.45, ranksep=0.7, pad=0.3, dpi=110");
+  if (title && *title) {
+    add(t, ", label=");
+    add_quoted(t, title);
+  }
+  add(t, "];\n"
+         "  node [shape=box, style=\"rounded,filled\", fontname=\"DejaVu Sans\", fontsize=15, fontcolor=\"#1f2937\",\n"
+         "        height=0.5, width=0.6, penwidth=1.4, margin=\"0.15,0.08\"];\n"
+         "  edge [fontname=\"DejaVu Sans\", fontsize=12, penwidth=1.6, arrowsize=0.8];\n");
+  int nodes = cell->count / 2;
+  add_node(t, "n0", "c<sub>k-2</sub>", "#d9ead3", "#5b8c4a");
+  add_node(t, "n1", "c<sub>k-1</sub>", "#d9ead3", "#5b8c4a");
+  for (int i = 0; i < nodes; i++) {
+    char id[16], label[16];
+    snprintf(id, sizeof id, "n%d", i + 2);
+    snprintf(label, sizeof label, "%d", i);
+    add_node(t, id, label, "#dbe7f6", "#5779a8");
+  }
+  add_node(t, "out", "c<sub>k</sub>", "#fbe7b6", "#b98a1d");
+  add(t, "  { rank=source; n0; n1; }\n  { rank=sink; out; }\n");
+  for (int i = 0; i < cell->count; i++) add_edge(t, &cell->triple[i]);
+  for (int i = 0; i < cell->concat_count; i++)
+    add(t, "  n%d -> out [color=\"#b98a1d\", penwidth=1.2];\n", cell->concat[i]);
+  add(t, "}\n");
+}
+
+CnErr cn_draw_dot(char **out, const CnCellArch *cell, const char *title) {
+  if (cell->count < 0 || cell->count > 2 * CN_MAX_NODES || cell->concat_count < 0 || cell->concat_count > CN_MAX_NODES)
+    return cn_fail(CN_EUSAGE, "draw: a cell of %d triples and %d outputs, expected at most %d and %d", cell->count,
+                   cell->concat_count, 2 * CN_MAX_NODES, CN_MAX_NODES);
+  for (int i = 0; i < cell->count; i++)
+    if (cell->triple[i].from < 0 || cell->triple[i].to < 2 || cell->triple[i].to > cell->count / 2 + 1 ||
+        cell->triple[i].from >= cell->triple[i].to)
+      return cn_fail(CN_EUSAGE, "draw: triple %d (%.31s, %d, %d): nodes must be 0 to %d, from less than to", i + 1,
+                     cell->triple[i].op, cell->triple[i].from, cell->triple[i].to, cell->count / 2 + 1);
+  size_t room = 16384 + (title ? 2 * strlen(title) : 0);
+  Text t = { cn_alloc(room), 0, room };
+  if (!t.data) return CN_EMEMORY;
+  add_cell(&t, cell, title);
+  *out = t.data;
+  return CN_OK;
+}
+
+/* ---- graphviz ---- */
+
+static pthread_mutex_t graphviz_lock = PTHREAD_MUTEX_INITIALIZER;
+static char graphviz_message[256]; /* its first complaint during the present call */
+
+/* Graphviz reports in pieces; they are gathered here and never printed. */
+static int gather_message(char *piece) {
+  size_t n = strlen(graphviz_message);
+  snprintf(graphviz_message + n, sizeof graphviz_message - n, "%s", piece);
+  return 0;
+}
+
+static CnErr graphviz_fail(const char *action) {
+  graphviz_message[strcspn(graphviz_message, "\r\n")] = 0;
+  if (!*graphviz_message) return cn_fail(CN_EIO, "draw: graphviz cannot %s and gives no reason", action);
+  return cn_fail(CN_EIO, "draw: graphviz cannot %s: %s", action, graphviz_message);
+}
+
+static CnErr render(GVC_t *context, graph_t *graph, const char *format, const char *path) {
+  if (!path) return CN_OK;
+  char *data = NULL;
+  unsigned size = 0;
+  if (gvRenderData(context, graph, format, &data, &size) != 0 || !data || size == 0) {
+    if (data) gvFreeRenderData(data);
+    return graphviz_fail(strcmp(format, "svg") ? "render PNG" : "render SVG");
+  }
+  CnErr e = cn_file_write(path, data, size);
+  gvFreeRenderData(data);
+  return e;
+}
+
+static CnErr layout_and_render(GVC_t *context, graph_t *graph, const char *svg_path, const char *png_path) {
+  if (gvLayout(context, graph, "dot") != 0) return graphviz_fail("lay the cell out");
+  CnErr e = render(context, graph, "svg", svg_path);
+  if (e == CN_OK) e = render(context, graph, "png", png_path);
+  gvFreeLayout(context, graph);
+  return e;
+}
+
+static CnErr draw_text(const char *text, const char *svg_path, const char *png_path) {
+  GVC_t *context = gvContext();
+  if (!context) return graphviz_fail("start");
+  graph_t *graph = agmemread(text);
+  CnErr e = graph ? layout_and_render(context, graph, svg_path, png_path) : graphviz_fail("read the cell");
+  if (graph) agclose(graph);
+  gvFreeContext(context);
+  return e;
+}
+
+CnErr cn_draw_cell(const CnCellArch *cell, const char *title, const char *svg_path, const char *png_path) {
+  char *text;
+  CN_TRY(cn_draw_dot(&text, cell, title));
+  pthread_mutex_lock(&graphviz_lock);
+  graphviz_message[0] = 0;
+  agusererrf before = agseterrf(gather_message);
+  CnErr e = draw_text(text, svg_path, png_path);
+  agseterrf(before);
+  pthread_mutex_unlock(&graphviz_lock);
+  cn_free(text);
+  return e;
+}

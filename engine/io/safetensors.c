@@ -1,0 +1,477 @@
+/* safetensors.c - see safetensors.h. The reader keeps the parsed header; names and metadata point into it. */
+#include "io/safetensors.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <zlib.h>
+
+#include "base/memory.h"
+#include "io/file.h"
+#include "io/json.h"
+
+#define HEADER_LIMIT 100000000u /* bytes, the format's own */
+#define METADATA "__metadata__"
+#define SUMS "crc32"
+
+static const struct {
+  const char *name;
+  int rank; /* place in the reference writer's order, which puts the largest first */
+} types[CN_DTYPES] = {
+  [CN_F32] = { "F32", 1 }, [CN_F64] = { "F64", 2 }, [CN_I64] = { "I64", 3 }, [CN_U8] = { "U8", 0 }
+};
+
+static uint32_t crc_of(uint32_t crc, const void *data, size_t size) { return (uint32_t)crc32_z(crc, data, size); }
+
+/* Of each key and value with their final 0, in the order of keys. */
+static uint32_t metadata_crc(const CnMetadata *metadata, int count) {
+  uint32_t crc = 0;
+  for (int i = 0; i < count; i++) {
+    crc = crc_of(crc, metadata[i].key, strlen(metadata[i].key) + 1);
+    crc = crc_of(crc, metadata[i].value, strlen(metadata[i].value) + 1);
+  }
+  return crc;
+}
+
+static int by_metadata_key(const void *a, const void *b) {
+  return strcmp(((const CnMetadata *)a)->key, ((const CnMetadata *)b)->key);
+}
+
+/* ---- reading ---- */
+
+typedef struct Entry {
+  const char *name;
+  CnSpec spec;
+  uint64_t begin, end; /* bytes from the start of the data */
+  bool summed;
+  uint32_t crc;
+} Entry;
+
+struct CnSafetensors {
+  CnReader *file;     /* or, when NULL, */
+  const char *memory; /* borrowed */
+  uint64_t size, data; /* bytes of all; where the data begins */
+  char *what;         /* the file, for messages */
+  cJSON *header, *sums;
+  Entry *entries; /* by offset */
+  int count;
+  CnMetadata *metadata; /* by key */
+  int metadata_count;
+};
+
+void cn_safetensors_close(CnSafetensors *s) {
+  if (!s) return;
+  cn_reader_close(s->file);
+  cJSON_Delete(s->header);
+  cJSON_Delete(s->sums);
+  cn_free(s->entries);
+  cn_free(s->metadata);
+  cn_free(s->what);
+  cn_free(s);
+}
+
+static CnErr get(CnSafetensors *s, void *to, uint64_t offset, size_t size) {
+  if (s->file) return cn_reader_get(s->file, to, offset, size);
+  if (size) memcpy(to, s->memory + offset, size);
+  return CN_OK;
+}
+
+static CnErr parse_header(CnSafetensors *s) {
+  unsigned char length[8];
+  if (s->size < 8)
+    return cn_fail(CN_EDATA, "%s: not a safetensors file: %llu bytes, expected at least 8", s->what,
+                   (unsigned long long)s->size);
+  CN_TRY(get(s, length, 0, 8));
+  uint64_t n = 0;
+  for (int i = 7; i >= 0; i--) n = n << 8 | length[i];
+  if (n > HEADER_LIMIT)
+    return cn_fail(CN_EDATA, "%s: not a safetensors file: a header of %llu bytes, more than %u", s->what,
+                   (unsigned long long)n, HEADER_LIMIT);
+  if (n > s->size - 8)
+    return cn_fail(CN_EDATA, "%s: the header should have %llu bytes, and the file has %llu after its length: it is cut",
+                   s->what, (unsigned long long)n, (unsigned long long)(s->size - 8));
+  char *text = cn_alloc((size_t)n + 1);
+  if (!text) return CN_EMEMORY;
+  CnErr e = get(s, text, 8, (size_t)n);
+  if (e == CN_OK && (n == 0 || text[0] != '{'))
+    e = cn_fail(CN_EDATA, "%s: not a safetensors file: the header does not begin with '{'", s->what);
+  if (e == CN_OK) e = cn_json_parse(&s->header, text, (size_t)n, s->what, CN_JSON_COUNTS);
+  cn_free(text);
+  s->data = 8 + n;
+  return e;
+}
+
+static CnErr entry_fail(const CnSafetensors *s, const char *name, const char *reason) {
+  return cn_fail(CN_EDATA, "%s: tensor %s: %s", s->what, name, reason);
+}
+
+static CnErr parse_dtype(const CnSafetensors *s, CnDtype *out, const cJSON *item) {
+  const char *text = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(item, "dtype"));
+  if (!text) return entry_fail(s, item->string, "dtype must be a string");
+  for (int i = 0; i < CN_DTYPES; i++) {
+    if (strcmp(types[i].name, text)) continue;
+    *out = (CnDtype)i;
+    return CN_OK;
+  }
+  return cn_fail(CN_EDATA, "%s: %s of tensor %s is not supported (F32, F64, I64 and U8 are)", s->what, text,
+                 item->string);
+}
+
+/* `bytes` becomes what the shape and type need. */
+static CnErr parse_shape(const CnSafetensors *s, CnSpec *spec, uint64_t *bytes, const cJSON *item) {
+  const cJSON *shape = cJSON_GetObjectItemCaseSensitive(item, "shape"), *size;
+  if (!cJSON_IsArray(shape)) return entry_fail(s, item->string, "shape must be an array");
+  *bytes = cn_dtype_size(spec->dtype);
+  cJSON_ArrayForEach(size, shape) {
+    if (!cJSON_IsNumber(size)) return entry_fail(s, item->string, "shape must hold whole numbers");
+    if (spec->ndim == CN_MAX_DIMS) return entry_fail(s, item->string, "more than 6 dimensions are not supported");
+    spec->shape[spec->ndim++] = (int64_t)size->valuedouble;
+    if (__builtin_mul_overflow(*bytes, (uint64_t)size->valuedouble, bytes))
+      return entry_fail(s, item->string, "its shape is too large");
+  }
+  return CN_OK;
+}
+
+static CnErr parse_entry(const CnSafetensors *s, Entry *entry, const cJSON *item) {
+  if (!cJSON_IsObject(item) || cJSON_GetArraySize(item) != 3)
+    return entry_fail(s, item->string, "expected {\"dtype\", \"shape\", \"data_offsets\"}");
+  entry->name = item->string;
+  CN_TRY(parse_dtype(s, &entry->spec.dtype, item));
+  uint64_t bytes = 0;
+  CN_TRY(parse_shape(s, &entry->spec, &bytes, item));
+  const cJSON *offsets = cJSON_GetObjectItemCaseSensitive(item, "data_offsets");
+  const cJSON *begin = cJSON_IsArray(offsets) ? offsets->child : NULL, *end = begin ? begin->next : NULL;
+  if (!cJSON_IsNumber(begin) || !cJSON_IsNumber(end) || end->next)
+    return entry_fail(s, item->string, "data_offsets must be two whole numbers");
+  entry->begin = (uint64_t)begin->valuedouble;
+  entry->end = (uint64_t)end->valuedouble;
+  if (entry->begin > entry->end || entry->end - entry->begin != bytes)
+    return cn_fail(CN_EDATA, "%s: tensor %s: data_offsets [%llu,%llu] do not fit its shape, which needs %llu bytes",
+                   s->what, item->string, (unsigned long long)entry->begin, (unsigned long long)entry->end,
+                   (unsigned long long)bytes);
+  return CN_OK;
+}
+
+static CnErr parse_metadata(CnSafetensors *s, const cJSON *object) {
+  if (!cJSON_IsObject(object)) return cn_fail(CN_EDATA, "%s: " METADATA " must be an object", s->what);
+  s->metadata = cn_alloc((size_t)cJSON_GetArraySize(object) * sizeof *s->metadata);
+  if (!s->metadata) return CN_EMEMORY;
+  const cJSON *item;
+  cJSON_ArrayForEach(item, object) {
+    if (!cJSON_IsString(item))
+      return cn_fail(CN_EDATA, "%s: " METADATA " must hold strings, and '%s' is none", s->what, item->string);
+    if (strcmp(item->string, SUMS)) {
+      s->metadata[s->metadata_count++] = (CnMetadata){ item->string, item->valuestring };
+      continue;
+    }
+    CN_TRY(cn_json_parse(&s->sums, item->valuestring, strlen(item->valuestring), s->what, CN_JSON_COUNTS));
+  }
+  qsort(s->metadata, (size_t)s->metadata_count, sizeof *s->metadata, by_metadata_key);
+  return CN_OK;
+}
+
+static int by_offset(const void *a, const void *b) {
+  const Entry *x = a, *y = b;
+  if (x->begin != y->begin) return x->begin < y->begin ? -1 : 1;
+  if (x->end != y->end) return x->end < y->end ? -1 : 1;
+  return strcmp(x->name, y->name);
+}
+
+/* The data is covered from its first byte to its last, each byte once. */
+static CnErr check_cover(const CnSafetensors *s) {
+  uint64_t at = 0, size = s->size - s->data;
+  for (int i = 0; i < s->count; i++) {
+    const Entry *entry = &s->entries[i];
+    if (entry->begin != at)
+      return cn_fail(CN_EDATA, "%s: tensor %s begins at %llu, expected %llu: tensors must follow each other without "
+                     "gap or overlap", s->what, entry->name, (unsigned long long)entry->begin, (unsigned long long)at);
+    if (entry->end > size)
+      return cn_fail(CN_EDATA, "%s: tensor %s ends at %llu, and the data has %llu bytes: the file is cut", s->what,
+                     entry->name, (unsigned long long)entry->end, (unsigned long long)size);
+    at = entry->end;
+  }
+  if (at == size) return CN_OK;
+  return cn_fail(CN_EDATA, "%s: %llu bytes of data, and the tensors have %llu", s->what, (unsigned long long)size,
+                 (unsigned long long)at);
+}
+
+static CnErr parse_sum(const CnSafetensors *s, uint32_t *out, const cJSON *item) {
+  const char *text = cJSON_GetStringValue(item);
+  if (!text || strlen(text) != 8 || strspn(text, "0123456789abcdef") != 8)
+    return cn_fail(CN_EDATA, "%s: the checksum of '%s' must be 8 hexadecimal digits", s->what, item->string);
+  *out = (uint32_t)strtoul(text, NULL, 16);
+  return CN_OK;
+}
+
+static int by_entry_name(const void *a, const void *b) {
+  return strcmp((*(Entry *const *)a)->name, (*(Entry *const *)b)->name);
+}
+
+/* Gives each entry its checksum: both sides sorted by name must be the same names. `entries` and `sums` by name. */
+static CnErr match_sums(const CnSafetensors *s, Entry **entries, cJSON **sums, size_t sum_count) {
+  size_t at = 0, n = (size_t)s->count;
+  for (size_t i = 0; i < sum_count; i++) {
+    uint32_t crc = 0;
+    CN_TRY(parse_sum(s, &crc, sums[i]));
+    if (strcmp(sums[i]->string, METADATA) == 0) {
+      if (crc != metadata_crc(s->metadata, s->metadata_count))
+        return cn_fail(CN_EDATA, "%s: the metadata is damaged: its checksum does not match", s->what);
+      continue;
+    }
+    if (at == n || strcmp(entries[at]->name, sums[i]->string))
+      return cn_fail(CN_EDATA, "%s: the checksums and the tensors differ at '%s'", s->what, sums[i]->string);
+    entries[at]->crc = crc;
+    entries[at++]->summed = true;
+  }
+  return at == n ? CN_OK : entry_fail(s, entries[at]->name, "it has no checksum, and others have");
+}
+
+static CnErr parse_sums(CnSafetensors *s) {
+  if (!s->sums) return CN_OK;
+  if (!cJSON_IsObject(s->sums)) return cn_fail(CN_EDATA, "%s: " SUMS " must hold an object", s->what);
+  cJSON **sums;
+  size_t count;
+  CN_TRY(cn_json_members(&sums, &count, s->sums));
+  Entry **entries = cn_alloc((size_t)s->count * sizeof *entries);
+  CnErr e = entries ? CN_OK : CN_EMEMORY;
+  if (entries) {
+    for (int i = 0; i < s->count; i++) entries[i] = &s->entries[i];
+    qsort(entries, (size_t)s->count, sizeof *entries, by_entry_name);
+    e = match_sums(s, entries, sums, count);
+  }
+  cn_free(entries);
+  cn_free(sums);
+  return e;
+}
+
+static CnErr parse(CnSafetensors *s) {
+  CN_TRY(parse_header(s));
+  s->entries = cn_alloc_zeroed((size_t)cJSON_GetArraySize(s->header) * sizeof *s->entries);
+  if (!s->entries) return CN_EMEMORY;
+  const cJSON *item;
+  cJSON_ArrayForEach(item, s->header) {
+    if (strcmp(item->string, METADATA)) CN_TRY(parse_entry(s, &s->entries[s->count++], item));
+    else CN_TRY(parse_metadata(s, item));
+  }
+  qsort(s->entries, (size_t)s->count, sizeof *s->entries, by_offset);
+  CN_TRY(check_cover(s));
+  return parse_sums(s);
+}
+
+static CnErr open_source(CnSafetensors **out, CnReader *file, const void *memory, uint64_t size, const char *name) {
+  CnSafetensors *s = cn_alloc(sizeof *s);
+  if (!s) {
+    cn_reader_close(file);
+    return CN_EMEMORY;
+  }
+  *s = (CnSafetensors){ .file = file, .memory = memory, .size = size, .what = cn_strdup(name) };
+  CnErr e = s->what ? parse(s) : CN_EMEMORY;
+  if (e == CN_OK) *out = s;
+  else cn_safetensors_close(s);
+  return e;
+}
+
+CnErr cn_safetensors_open(CnSafetensors **out, const char *path) {
+  CnReader *file;
+  CN_TRY(cn_reader_open(&file, path));
+  return open_source(out, file, NULL, cn_reader_size(file), path);
+}
+
+CnErr cn_safetensors_open_memory(CnSafetensors **out, const void *data, size_t size, const char *name) {
+  return open_source(out, NULL, data, size, name);
+}
+
+int cn_safetensors_count(const CnSafetensors *s) { return s->count; }
+const char *cn_safetensors_name(const CnSafetensors *s, int i) { return s->entries[i].name; }
+CnSpec cn_safetensors_spec(const CnSafetensors *s, int i) { return s->entries[i].spec; }
+int cn_safetensors_metadata_count(const CnSafetensors *s) { return s->metadata_count; }
+CnMetadata cn_safetensors_metadata(const CnSafetensors *s, int i) { return s->metadata[i]; }
+
+int cn_safetensors_find(const CnSafetensors *s, const char *name) {
+  for (int i = 0; i < s->count; i++)
+    if (strcmp(s->entries[i].name, name) == 0) return i;
+  return -1;
+}
+
+CnErr cn_safetensors_read(CnTensor **out, CnSafetensors *s, int i) {
+  const Entry *entry = &s->entries[i];
+  CnTensor *t;
+  CN_TRY(cn_tensor_new(&t, entry->spec.dtype, CN_DEVICE_CPU, entry->spec.ndim, entry->spec.shape));
+  size_t bytes = (size_t)(entry->end - entry->begin);
+  CnErr e = get(s, cn_tensor_data(t), s->data + entry->begin, bytes);
+  if (e == CN_OK && entry->summed) {
+    uint32_t crc = crc_of(0, cn_tensor_data(t), bytes);
+    if (crc != entry->crc)
+      e = cn_fail(CN_EDATA, "%s: tensor %s is damaged: its checksum is %08x, expected %08x", s->what, entry->name, crc,
+                  entry->crc);
+  }
+  if (e == CN_OK) *out = t;
+  else cn_tensor_unref(t);
+  return e;
+}
+
+/* ---- writing ---- */
+
+typedef struct Item { /* a tensor to be written */
+  const char *name;
+  CnTensor *tensor;
+  uint32_t crc;
+} Item;
+
+static int by_written_order(const void *a, const void *b) {
+  const Item *x = a, *y = b;
+  int rank = types[y->tensor->dtype].rank - types[x->tensor->dtype].rank;
+  return rank ? rank : strcmp(x->name, y->name);
+}
+
+/* cJSON hands out NULL and false when memory is out; `ok` gathers that. */
+static bool add_sums(cJSON *metadata, const Item *items, int count, uint32_t metadata_sum) {
+  cJSON *sums = cJSON_CreateObject();
+  bool ok = sums;
+  char hex[9];
+  for (int i = 0; i < count; i++) {
+    snprintf(hex, sizeof hex, "%08x", items[i].crc);
+    ok = ok && cJSON_AddStringToObject(sums, items[i].name, hex);
+  }
+  snprintf(hex, sizeof hex, "%08x", metadata_sum);
+  ok = ok && cJSON_AddStringToObject(sums, METADATA, hex);
+  char *text = ok ? cJSON_PrintUnformatted(sums) : NULL;
+  ok = text && cJSON_AddStringToObject(metadata, SUMS, text);
+  cJSON_free(text);
+  cJSON_Delete(sums);
+  return ok;
+}
+
+static bool add_entry(cJSON *header, const Item *item, uint64_t begin) {
+  const CnTensor *t = item->tensor;
+  cJSON *entry = cJSON_AddObjectToObject(header, item->name);
+  char text[160] = "[";
+  size_t n = 1;
+  for (int i = 0; i < t->ndim; i++)
+    n += (size_t)snprintf(text + n, sizeof text - n, "%s%lld", i ? "," : "", (long long)t->shape[i]);
+  snprintf(text + n, sizeof text - n, "]");
+  bool ok = entry && cJSON_AddStringToObject(entry, "dtype", types[t->dtype].name);
+  ok = ok && cJSON_AddRawToObject(entry, "shape", text);
+  uint64_t end = begin + cn_tensor_bytes(t);
+  snprintf(text, sizeof text, "[%llu,%llu]", (unsigned long long)begin, (unsigned long long)end);
+  return ok && cJSON_AddRawToObject(entry, "data_offsets", text);
+}
+
+static bool add_all(cJSON *header, const Item *items, int count, const CnMetadata *metadata, int metadata_count) {
+  cJSON *object = cJSON_AddObjectToObject(header, METADATA);
+  bool ok = object;
+  for (int i = 0; i < metadata_count; i++)
+    ok = ok && cJSON_AddStringToObject(object, metadata[i].key, metadata[i].value);
+  ok = ok && add_sums(object, items, count, metadata_crc(metadata, metadata_count));
+  uint64_t at = 0;
+  for (int i = 0; i < count && ok; i++) {
+    ok = add_entry(header, &items[i], at);
+    at += cn_tensor_bytes(items[i].tensor);
+  }
+  return ok;
+}
+
+/* Length and JSON, padded with spaces to a multiple of 8. Its size does not depend on the checksums. */
+static CnErr put_header(CnWriter *w, const Item *items, int count, const CnMetadata *metadata, int metadata_count) {
+  cJSON *header = cJSON_CreateObject();
+  bool ok = header && add_all(header, items, count, metadata, metadata_count);
+  char *text = ok ? cJSON_PrintUnformatted(header) : NULL;
+  cJSON_Delete(header);
+  if (!text) return cn_fail(CN_EMEMORY, "safetensors: out of memory for the header");
+  size_t length = strlen(text), padded = (length + 7) / 8 * 8;
+  unsigned char size[8];
+  for (int i = 0; i < 8; i++) size[i] = (unsigned char)(padded >> (8 * i));
+  CnErr e = cn_writer_put(w, size, 8);
+  if (e == CN_OK) e = cn_writer_put(w, text, length);
+  if (e == CN_OK) e = cn_writer_put(w, "       ", padded - length);
+  cJSON_free(text);
+  return e;
+}
+
+static CnErr put_tensor(CnWriter *w, Item *item) {
+  const CnTensor *t = item->tensor;
+  size_t bytes = cn_tensor_bytes(t);
+  const void *data = cn_tensor_data(t);
+  void *copy = NULL; /* of this one tensor, where its own memory cannot be written as it is */
+  CnErr e = CN_OK;
+  if (!cn_device_equal(cn_tensor_device(t), CN_DEVICE_CPU) || !cn_tensor_is_contiguous(t)) {
+    data = copy = cn_alloc(bytes);
+    e = copy ? cn_tensor_read(t, copy, bytes) : CN_EMEMORY;
+  }
+  if (e == CN_OK && bytes) {
+    item->crc = crc_of(0, data, bytes);
+    e = cn_writer_put(w, data, bytes);
+  }
+  cn_free(copy);
+  return e;
+}
+
+/* The checksums are known when the values have been written: the header is written again, in place. */
+static CnErr put_all(CnWriter *w, Item *items, int count, const CnMetadata *metadata, int metadata_count) {
+  CN_TRY(put_header(w, items, count, metadata, metadata_count));
+  for (int i = 0; i < count; i++) CN_TRY(put_tensor(w, &items[i]));
+  CN_TRY(cn_writer_rewind(w));
+  return put_header(w, items, count, metadata, metadata_count);
+}
+
+static CnErr check_text(const char *path, const char *what, const char *text) {
+  const char *end = text + strlen(text);
+  for (const char *c = text; c < end;) {
+    size_t length = cn_utf8_length(c, end);
+    if (length == 0) return cn_fail(CN_EUSAGE, "safetensors: %s: %s '%.60s' is not UTF-8", path, what, text);
+    c += length;
+  }
+  return CN_OK;
+}
+
+static int by_item_name(const void *a, const void *b) {
+  return strcmp(((const Item *)a)->name, ((const Item *)b)->name);
+}
+
+/* Sorts both lists by name on the way. */
+static CnErr check_save(const char *path, Item *items, int count, CnMetadata *metadata, int metadata_count) {
+  qsort(items, (size_t)count, sizeof *items, by_item_name);
+  for (int i = 0; i < count; i++) {
+    if (strcmp(items[i].name, METADATA) == 0)
+      return cn_fail(CN_EUSAGE, "safetensors: %s: a tensor cannot be named " METADATA, path);
+    if (i && strcmp(items[i - 1].name, items[i].name) == 0)
+      return cn_fail(CN_EUSAGE, "safetensors: %s: two tensors are named '%s'", path, items[i].name);
+    CN_TRY(check_text(path, "the tensor name", items[i].name));
+  }
+  qsort(metadata, (size_t)metadata_count, sizeof *metadata, by_metadata_key);
+  for (int i = 0; i < metadata_count; i++) {
+    if (strcmp(metadata[i].key, SUMS) == 0)
+      return cn_fail(CN_EUSAGE, "safetensors: %s: the metadata key '" SUMS "' is written by the file itself", path);
+    if (i && strcmp(metadata[i - 1].key, metadata[i].key) == 0)
+      return cn_fail(CN_EUSAGE, "safetensors: %s: the metadata has the key '%s' twice", path, metadata[i].key);
+    CN_TRY(check_text(path, "the metadata key", metadata[i].key));
+    CN_TRY(check_text(path, "the metadata value", metadata[i].value));
+  }
+  return CN_OK;
+}
+
+static CnErr save(const char *path, Item *items, int count, CnMetadata *metadata, int metadata_count) {
+  CN_TRY(check_save(path, items, count, metadata, metadata_count));
+  qsort(items, (size_t)count, sizeof *items, by_written_order);
+  CnWriter *w;
+  CN_TRY(cn_writer_open(&w, path));
+  CnErr e = put_all(w, items, count, metadata, metadata_count);
+  if (e == CN_OK) return cn_writer_commit(w);
+  cn_writer_abandon(w);
+  return e;
+}
+
+CnErr cn_safetensors_save(const char *path, const CnNamedTensor *tensors, int count, const CnMetadata *metadata,
+                          int metadata_count) {
+  Item *items = cn_alloc((size_t)count * sizeof *items);
+  CnMetadata *texts = cn_alloc((size_t)metadata_count * sizeof *texts);
+  CnErr e = items && texts ? CN_OK : CN_EMEMORY;
+  if (e == CN_OK) {
+    for (int i = 0; i < count; i++) items[i] = (Item){ .name = tensors[i].name, .tensor = tensors[i].tensor };
+    if (metadata_count) memcpy(texts, metadata, (size_t)metadata_count * sizeof *texts);
+    e = save(path, items, count, texts, metadata_count);
+  }
+  cn_free(items);
+  cn_free(texts);
+  return e;
+}
