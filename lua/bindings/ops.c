@@ -11,11 +11,11 @@
 
 static bool is_tensor(lua_State *L, int arg) { return luaL_testudata(L, arg, CNL_TENSOR) != NULL; }
 
-/* A table of named attributes: one with a string key, or empty. Else a list value. */
-static bool is_options(lua_State *L, int arg) {
+/* A table of named attributes: one with a string key, or empty unless the row begins with a list. Else a list value. */
+static bool is_options(lua_State *L, int arg, const CnOpInfo *info) {
   if (!lua_istable(L, arg)) return false;
   lua_pushnil(L);
-  if (!lua_next(L, arg)) return true;
+  if (!lua_next(L, arg)) return info->attrs == 0 || info->attr[0].kind != CN_INTS;
   bool named = lua_type(L, -2) == LUA_TSTRING;
   lua_pop(L, 2);
   return named;
@@ -211,7 +211,7 @@ static int apply(lua_State *L) {
   bool given[8] = { false };
   int nin = 0, arg = read_inputs(L, op, info, in, &nin);
   memcpy(attr, info->defaults, sizeof attr);
-  if (lua_gettop(L) == arg && is_options(L, arg)) read_named(L, op, info, arg, attr, given, in[0]);
+  if (lua_gettop(L) == arg && is_options(L, arg, info)) read_named(L, op, info, arg, attr, given, in[0]);
   else read_positional(L, op, info, arg, attr, given, in[0]);
   for (int i = 0; i < info->attrs; i++)
     if (info->attr[i].required && !given[i]) luaL_error(L, "%s: %s is missing", op->name, info->attr[i].name);
