@@ -1,0 +1,66 @@
+/* dataset.h - labelled images, and lists of which of them to use.
+**
+** CnImages is the storage: M images of one size with their labels, what the classes are called, and the mean and
+** deviation that normalise them. A CnDataset is a view of it, all images or those of an index list, so that splits of a
+** training set share one copy of its pixels. Both are counted references and never change once made: any number of
+** threads may read them. Positions count from 0. */
+#ifndef CN_DATASET_H
+#define CN_DATASET_H
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+#include "base/error.h"
+
+#define CN_MAX_CHANNELS 4
+
+typedef struct CnImages {
+  atomic_int refs;
+  const char *name; /* static */
+  int64_t count;    /* M */
+  int height, width, channels;
+  int classes;
+  const char *const *class_names; /* `classes` of them, static */
+  float mean[CN_MAX_CHANNELS], std[CN_MAX_CHANNELS]; /* of pixels / 255, by channel */
+  uint8_t *pixels;                /* (M,H,W,C); NULL when images are fetched */
+  int64_t *labels;                /* (M), each in 0 … classes-1 */
+  /* For images that are not kept in memory: writes image k (H,W,C) to `to`. Called from any thread. */
+  CnErr (*fetch)(void *source, int64_t k, uint8_t *to);
+  void *source;
+  void (*release)(void *source); /* called once with `source`; may be NULL */
+} CnImages;
+
+typedef struct CnDataset {
+  atomic_int refs;
+  CnImages *images;
+  int64_t count;
+  int64_t *index; /* `count` positions in images; NULL: all of them, in order */
+} CnDataset;
+
+/* Storage for `count` images, pixels and labels undefined, names, mean and deviation not set. */
+CnErr cn_images_new(CnImages **out, const char *name, int64_t count, int height, int width, int channels, int classes);
+void cn_images_unref(CnImages *images); /* NULL is allowed */
+
+/* All images. Takes over the caller's reference to `images`, also when it fails. */
+CnErr cn_dataset_new(CnDataset **out, CnImages *images);
+/* The images of `d` at the `n` positions in `index`, which is copied. Positions may repeat. */
+CnErr cn_dataset_subset(CnDataset **out, const CnDataset *d, const int64_t *index, int64_t n);
+/* Puts `d` in an order drawn from the seed, keeps the first `use` (negative: all), and gives the first
+** round(fraction * use) of these to `first`, the others to `rest`, which may be NULL if not wanted. */
+CnErr cn_dataset_split(CnDataset **first, CnDataset **rest, const CnDataset *d, int64_t use, double fraction,
+                       uint64_t seed);
+CnDataset *cn_dataset_ref(CnDataset *d);
+void cn_dataset_unref(CnDataset *d); /* NULL is allowed */
+
+/* Bytes of one image. */
+static inline int64_t cn_images_bytes(const CnImages *m) { return (int64_t)m->height * m->width * m->channels; }
+
+static inline int64_t cn_dataset_position(const CnDataset *d, int64_t i) { return d->index ? d->index[i] : i; }
+static inline int64_t cn_dataset_label(const CnDataset *d, int64_t i) {
+  return d->images->labels[cn_dataset_position(d, i)];
+}
+
+/* Points `*pixels` at image i (H,W,C): into the storage, or at `scratch` (cn_images_bytes) after fetching it there. */
+CnErr cn_dataset_image(const uint8_t **pixels, const CnDataset *d, int64_t i, uint8_t *scratch);
+
+#endif

@@ -1,0 +1,204 @@
+/* download.c - see download.h. libcurl fetches, libcrypto sums. */
+#include "data/download.h"
+
+#include <curl/curl.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <openssl/evp.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/interrupt.h"
+#include "base/memory.h"
+
+#define ATTEMPTS 4 /* in a row that bring nothing new before giving up */
+
+/* Reads the whole of `file` into a sum, as 32 digits in `text`. */
+static CnErr md5_sum(char text[33], FILE *file, const char *path) {
+  EVP_MD_CTX *context = EVP_MD_CTX_new();
+  unsigned char *block = cn_alloc(1 << 16), sum[EVP_MAX_MD_SIZE];
+  CnErr e = block ? CN_OK : CN_EMEMORY;
+  if (block && (!context || !EVP_DigestInit_ex(context, EVP_md5(), NULL)))
+    e = cn_fail(CN_EIO, "%s: this system's libcrypto refuses to compute MD5 sums", path);
+  for (size_t got; e == CN_OK && (got = fread(block, 1, 1 << 16, file)) > 0;)
+    if (!EVP_DigestUpdate(context, block, got)) e = cn_fail(CN_EIO, "%s: computing its MD5 sum failed", path);
+  if (e == CN_OK && ferror(file)) e = cn_fail(CN_EIO, "%s: cannot read it (%s)", path, strerror(errno));
+  if (e == CN_OK && !EVP_DigestFinal_ex(context, sum, NULL))
+    e = cn_fail(CN_EIO, "%s: computing its MD5 sum failed", path);
+  if (e == CN_OK)
+    for (int i = 0; i < 16; i++) snprintf(text + 2 * i, 3, "%02x", sum[i]);
+  EVP_MD_CTX_free(context);
+  cn_free(block);
+  return e;
+}
+
+CnErr cn_md5_check(const char *path, const char *md5) {
+  FILE *file = fopen(path, "rb");
+  if (!file) return cn_fail(CN_EIO, "%s: cannot open it (%s)", path, strerror(errno));
+  char sum[33];
+  CnErr e = md5_sum(sum, file, path);
+  fclose(file);
+  if (e != CN_OK) return e;
+  if (strcasecmp(sum, md5) != 0)
+    return cn_fail(CN_EDATA, "%s: expected the MD5 sum %s, got %s; it is damaged or another file: remove it and "
+                   "download it again", path, md5, sum);
+  return CN_OK;
+}
+
+/* A download under way. */
+typedef struct Transfer {
+  const CnDownload *what;
+  FILE *file;
+  int64_t kept; /* bytes of earlier attempts */
+  int64_t size; /* bytes in the file now */
+  bool stopped, too_long;
+  int failed;   /* errno of a write */
+} Transfer;
+
+static size_t on_data(char *data, size_t one, size_t count, void *state) {
+  (void)one; /* always 1 */
+  Transfer *t = state;
+  if (t->size + (int64_t)count > t->what->max_bytes) {
+    t->too_long = true;
+    return 0;
+  }
+  errno = 0;
+  size_t put = fwrite(data, 1, count, t->file);
+  if (put < count) t->failed = errno ? errno : EIO;
+  t->size += (int64_t)put;
+  return put;
+}
+
+static int on_progress(void *state, curl_off_t total, curl_off_t now, curl_off_t up_total, curl_off_t up_now) {
+  (void)up_total, (void)up_now;
+  Transfer *t = state;
+  int64_t all = total > 0 ? t->kept + total : 0;
+  t->stopped = cn_interrupt_requested() ||
+               (t->what->progress && !t->what->progress(t->what->progress_data, t->kept + now, all));
+  return t->stopped;
+}
+
+static void set_up_curl(void) { curl_global_init(CURL_GLOBAL_DEFAULT); }
+
+/* One request, from the end of what is there. `text` receives curl's account of a failure. */
+static CURLcode attempt(Transfer *t, char text[CURL_ERROR_SIZE]) {
+  static pthread_once_t once = PTHREAD_ONCE_INIT;
+  pthread_once(&once, set_up_curl);
+  text[0] = 0;
+  CURL *curl = curl_easy_init();
+  if (!curl) return CURLE_OUT_OF_MEMORY;
+  t->kept = t->size;
+  curl_easy_setopt(curl, CURLOPT_URL, t->what->url);
+  curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
+  curl_easy_setopt(curl, CURLOPT_REDIR_PROTOCOLS_STR, "http,https");
+  curl_easy_setopt(curl, CURLOPT_FOLLOWLOCATION, 1L);
+  curl_easy_setopt(curl, CURLOPT_MAXREDIRS, 5L);
+  curl_easy_setopt(curl, CURLOPT_FAILONERROR, 1L);
+  curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
+  curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT, 30L);
+  curl_easy_setopt(curl, CURLOPT_LOW_SPEED_LIMIT, 1L); /* a minute without a byte is a cut */
+  curl_easy_setopt(curl, CURLOPT_LOW_SPEED_TIME, 60L);
+  curl_easy_setopt(curl, CURLOPT_USERAGENT, "cnas/" CNAS_VERSION);
+  curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, text);
+  curl_easy_setopt(curl, CURLOPT_RESUME_FROM_LARGE, (curl_off_t)t->size);
+  curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_data);
+  curl_easy_setopt(curl, CURLOPT_WRITEDATA, t);
+  curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
+  curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, on_progress);
+  curl_easy_setopt(curl, CURLOPT_XFERINFODATA, t);
+  CURLcode code = curl_easy_perform(curl);
+  long status = 0;
+  curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
+  if (code == CURLE_HTTP_RETURNED_ERROR && status == 416) code = CURLE_RANGE_ERROR; /* the part is too long */
+  if (!text[0]) snprintf(text, CURL_ERROR_SIZE, "%s", curl_easy_strerror(code));
+  curl_easy_cleanup(curl);
+  if (fflush(t->file) != 0 && !t->failed) t->failed = errno;
+  return code;
+}
+
+/* Empties the file, to begin again. */
+static CnErr restart(Transfer *t, const char *part) {
+  if (fflush(t->file) != 0 || ftruncate(fileno(t->file), 0) != 0 || fseek(t->file, 0, SEEK_SET) != 0)
+    return cn_fail(CN_EIO, "%s: cannot empty it (%s)", part, strerror(errno));
+  t->size = 0;
+  return CN_OK;
+}
+
+/* Requests until everything is there. */
+static CnErr transfer(Transfer *t, const char *part) {
+  char text[CURL_ERROR_SIZE];
+  for (int idle = 0; idle < ATTEMPTS;) {
+    int64_t before = t->size;
+    CURLcode code = attempt(t, text);
+    if (t->failed)
+      return cn_fail(CN_EIO, "%s: writing failed (%s); make room and start again, it goes on from there", part,
+                     strerror(t->failed));
+    if (code == CURLE_OK) return CN_OK;
+    if (t->stopped)
+      return cn_fail(CN_EINTERRUPTED, "download of %s stopped; the next one goes on from %s", t->what->url, part);
+    if (t->too_long)
+      return cn_fail(CN_EDATA, "%s: more than the %lld bytes that are expected at most", t->what->url,
+                     (long long)t->what->max_bytes);
+    if (code == CURLE_OUT_OF_MEMORY) return cn_fail(CN_EMEMORY, "download of %s: out of memory", t->what->url);
+    if (code == CURLE_RANGE_ERROR) CN_TRY(restart(t, part)); /* a server that cannot resume */
+    bool cut = code == CURLE_PARTIAL_FILE || code == CURLE_RECV_ERROR || code == CURLE_OPERATION_TIMEDOUT ||
+               code == CURLE_RANGE_ERROR || code == CURLE_GOT_NOTHING;
+    if (!cut) break;
+    idle = t->size > before ? 0 : idle + 1;
+  }
+  return cn_fail(CN_EIO, "download of %s failed: %s; %lld bytes are kept in %s and the next start goes on from there",
+                 t->what->url, text, (long long)t->size, part);
+}
+
+/* The sum of what is there; a wrong one after going on from an older part is tried again from nothing. */
+static CnErr transfer_and_check(Transfer *t, const char *part) {
+  if (t->size > 0 && cn_md5_check(part, t->what->md5) == CN_OK) return CN_OK; /* only the last rename was missing */
+  for (;;) {
+    bool resumed = t->size > 0;
+    CN_TRY(transfer(t, part));
+    CnErr e = cn_md5_check(part, t->what->md5);
+    if (e != CN_EDATA) return e;
+    if (!resumed) {
+      unlink(part);
+      return cn_fail(CN_EDATA, "%s: expected the MD5 sum %s of the published file, got another one (%lld bytes); the "
+                     "download was removed, try again or get it from another place", t->what->url, t->what->md5,
+                     (long long)t->size);
+    }
+    CN_TRY(restart(t, part));
+  }
+}
+
+static CnErr download_to(const CnDownload *d, const char *part) {
+  FILE *file = fopen(part, "ab");
+  if (!file) return cn_fail(CN_EIO, "%s: cannot write it (%s)", part, strerror(errno));
+  Transfer t = { .what = d, .file = file };
+  CnErr e = CN_OK;
+  struct stat status;
+  if (flock(fileno(file), LOCK_EX | LOCK_NB) != 0)
+    e = cn_fail(CN_EBUSY, "%s: another process is downloading to it; wait for that one", part);
+  else if (fstat(fileno(file), &status) != 0)
+    e = cn_fail(CN_EIO, "%s: cannot read its size (%s)", part, strerror(errno));
+  else
+    t.size = status.st_size;
+  if (e == CN_OK) e = transfer_and_check(&t, part);
+  if (e == CN_OK && fsync(fileno(file)) != 0) e = cn_fail(CN_EIO, "%s: writing failed (%s)", part, strerror(errno));
+  if (e == CN_OK && rename(part, d->path) != 0)
+    e = cn_fail(CN_EIO, "%s: cannot rename it to %s (%s)", part, d->path, strerror(errno));
+  fclose(file);
+  return e;
+}
+
+CnErr cn_download(const CnDownload *d) {
+  size_t room = strlen(d->path) + sizeof ".part";
+  char *part = cn_alloc(room);
+  if (!part) return CN_EMEMORY;
+  snprintf(part, room, "%s.part", d->path);
+  CnErr e = download_to(d, part);
+  cn_free(part);
+  return e;
+}
