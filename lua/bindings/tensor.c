@@ -250,6 +250,11 @@ static int tensor_totable(lua_State *L) {
   return 1;
 }
 
+static int push_text(lua_State *L) {
+  lua_pushstring(L, lua_touserdata(L, 1));
+  return 1;
+}
+
 static int tensor_tostring(lua_State *L) {
   CnTensor *t = *(CnTensor **)luaL_checkudata(L, 1, CNL_TENSOR);
   char *text = NULL;
@@ -258,9 +263,11 @@ static int tensor_tostring(lua_State *L) {
     return 1;
   }
   cnL_result(L, cn_tensor_format(&text, t), 0);
-  lua_pushstring(L, text); /* can only fail for lack of memory, and then the program is going down */
+  lua_pushcfunction(L, push_text); /* in a protected call: `text` is to be freed when Lua has no memory for it */
+  lua_pushlightuserdata(L, text);
+  int status = lua_pcall(L, 1, 1, 0);
   cn_free(text);
-  return 1;
+  return status == LUA_OK ? 1 : lua_error(L);
 }
 
 static int tensor_is_contiguous(lua_State *L) {

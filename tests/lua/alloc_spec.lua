@@ -51,10 +51,11 @@ local function same(x, y)
   end
 end
 
+-- What is alive: tensors, and blocks of the engine's memory.
 local function live()
   collectgarbage()
   collectgarbage()
-  return cnas.live()
+  return { tensors = cnas.live(), blocks = cnas.memory().blocks_live }
 end
 
 -- Step on a new world while allocation n of it fails; true when none did.
@@ -84,7 +85,7 @@ local function fail_each(step)
   local n, clean = 1, 0
   while clean < 3 do -- the collector's own may come and go: three in a row without an error are the end
     clean = attempt(step, n, untouched, reference) and clean + 1 or 0
-    T.equal(live(), before, ("live tensors after allocation %d failed"):format(n))
+    T.equal(live(), before, ("alive after allocation %d failed"):format(n))
     n = n + 1
   end
   return n - 4
@@ -109,9 +110,31 @@ T.describe("a failed allocation", function()
       clean = ok and clean + 1 or 0
       if not ok then T.truthy(tostring(e):lower():find "memory", ("allocation %d: %s"):format(n, e)) end
       e = nil -- luacheck: ignore 311
-      T.equal(live(), before, ("live tensors after allocation %d failed"):format(n))
+      T.equal(live(), before, ("alive after allocation %d failed"):format(n))
       n = n + (n < 200 and 1 or 7) -- the building repeats itself
     end
+  end)
+
+  T.it("anywhere in other uses of tensors is an error that leaves nothing behind", function()
+    local square = cnas.op { name = "square", forward = function(ctx, x) ctx.x = x return x * x end,
+                             backward = function(ctx, g) return g * ctx.x * 2 end }
+    local function use()
+      local x = cnas.tensor({ { 1, 2 }, { 3, 4 } }):requires_grad_(true)
+      square(x:transpose()):narrow(1, 1, 1):sum():backward()
+      x = x:detach():to "f64"
+      return #tostring(x), x:totable(), cnas.concat({ x, x[1]:unsqueeze(1) }, 1):topk(1), cnas.ops()
+    end
+    use()
+    local before, n = live(), 1
+    repeat
+      cnas.fail_allocation(n)
+      local ok, e = pcall(use)
+      cnas.fail_allocation(0)
+      if not ok then T.truthy(tostring(e):lower():find "memory", ("allocation %d: %s"):format(n, e)) end
+      T.equal(live(), before, ("alive after allocation %d failed"):format(n))
+      n = n + 1
+    until ok
+    T.truthy(n > 50)
   end)
 
   T.it("happens once, at the place asked for", function()

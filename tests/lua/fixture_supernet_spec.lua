@@ -51,6 +51,33 @@ T.describe("the default supernet in f32", function()
   T.it("is compared on five paths", function() T.equal(paths, 5) end)
 end)
 
+T.describe("the default supernet", function()
+  T.it("gives the same bits with 1, 2 and 3 threads", function()
+    local case, threads = file.cases[1], cnas.threads()
+    local x = fixture.values(case.key .. ".x", { case.batch, 32, 32, 3 }):to "f32"
+    local target = fixture.integers("supernet.target", { case.batch }, 10)
+    local function step()
+      local logits = net(x, case.genotype)
+      cnas.cross_entropy(logits, target):backward()
+      local results = { logits }
+      for name, p in pairs(parameters()) do
+        results[name] = p.grad
+        p:set_grad(nil)
+      end
+      return results
+    end
+    cnas.threads(1)
+    local expected = step()
+    for n = 2, 3 do
+      cnas.threads(n)
+      for name, t in pairs(step()) do
+        if cnas.ne(t, expected[name]):sum():item() ~= 0 then error(name .. " differs with " .. n .. " threads") end
+      end
+    end
+    cnas.threads(threads)
+  end)
+end)
+
 T.describe("the default supernet in f64", function()
   for _, case in ipairs(file.cases) do
     T.it("computes PyTorch's logits, loss and gradients on " .. case.key, function()
