@@ -1,8 +1,8 @@
 /* binary.h - elementwise functions of two broadcast inputs, and their gradients.
 **
-** A function is written once for scalars and inlined into the loops below: both inputs along memory, either one constant
-** (a bias, a scalar), or any strides. A gradient is a function of (g, x, y); where an input was broadcast its gradient is
-** first made in the shape of the output, then summed. */
+** A function is written once for scalars and inlined into the loops below: both inputs along memory, either one
+** constant (a bias, a scalar), or any strides. A gradient is a function of (g, x, y); where an input was broadcast, its
+** gradient is first made in the shape of the output, then summed. */
 #ifndef CN_BINARY_H
 #define CN_BINARY_H
 
@@ -35,7 +35,7 @@ ALWAYS_INLINE void binary_run(REAL *restrict out, const REAL *g, const REAL *x, 
 
 /* Defines the piece of work name_pieces around a function `name`. */
 #define BINARY_LOOPS(name) \
-  static void name##_row(void *context, const Nest *nest, int64_t at, const int64_t offset[NEST_OPERANDS], int64_t n) { \
+  static void name##_row(void *context, const Nest *nest, int64_t at, const int64_t *offset, int64_t n) { \
     const Binary *b = context; \
     const int64_t *stride = nest->stride[nest->ndim - 1]; \
     binary_run(b->out + at, b->g + at, b->x + offset[0], stride[0], b->y + offset[1], stride[1], n, name); \

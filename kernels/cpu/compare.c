@@ -32,7 +32,7 @@ static CnErr compare(CnCall *call, PieceWork *pieces) {
 /* The kernel of row `id` around a comparison operator. */
 #define COMPARISON(id, operator) \
   static inline uint8_t id(REAL x, REAL y) { return x operator y; } \
-  static void id##_row(void *context, const Nest *nest, int64_t at, const int64_t offset[NEST_OPERANDS], int64_t n) { \
+  static void id##_row(void *context, const Nest *nest, int64_t at, const int64_t *offset, int64_t n) { \
     const Compare *c = context; \
     const int64_t *stride = nest->stride[nest->ndim - 1]; \
     run(c->out + at, c->x + offset[0], stride[0], c->y + offset[1], stride[1], n, id); \

@@ -1,4 +1,5 @@
-/* contiguous.c - strided values copied to row-major order. Kernels: contiguous_forward of any type, _backward of floats. */
+/* contiguous.c - strided values copied to row-major order. Kernels: contiguous_forward of any type, contiguous_backward
+** of floats. */
 #include "nest.h"
 
 typedef struct Gather {

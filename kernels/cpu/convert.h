@@ -1,5 +1,5 @@
-/* convert.h - one number from one type to another: floats are cut toward zero, everything is limited to the range of the
-** type it goes to, NaN gives 0. */
+/* convert.h - one number as an integer: floats are cut toward zero, everything is limited to the range of the type it
+** goes to, NaN gives 0. */
 #ifndef CN_CONVERT_H
 #define CN_CONVERT_H
 

@@ -1,8 +1,8 @@
 /* dropout.c - noise that zeroes elements or whole images. Kernels: dropout, drop_path, _forward and _backward.
 **
-** The mask is a function of the stream: element (image) i is kept when word i % 4 of block counter + i / 4, as a number in
-** [0, 1), is at least p. So backward draws the mask again instead of keeping it. Forward and backward are one function:
-** y = mask / (1 - p) * x, gx = mask / (1 - p) * gy. */
+** The mask is a function of the stream: element (image) i is kept when word i % 4 of block counter + i / 4, as a number
+** in [0, 1), is at least p. So backward draws the mask again instead of keeping it. Forward and backward are one
+** function: y = mask / (1 - p) * x, gx = mask / (1 - p) * gy. */
 #include "pieces.h"
 
 typedef struct Mask {

@@ -17,8 +17,8 @@ typedef struct Nest {
   int64_t stride[CN_MAX_DIMS][NEST_OPERANDS]; /* in elements */
 } Nest;
 
-/* The nest of an output shape and up to three operands, given by their shapes and strides in elements (NULL: row-major).
-** Operands line up with the output at the right. */
+/* What a nest is made of: shape and stride in elements (NULL: row-major). Operands line up with the output at the
+** right. */
 typedef struct NestOperand {
   int ndim;
   const int64_t *shape, *stride;

@@ -1,4 +1,5 @@
-/* norm.c - the sum of squares of all elements. Kernel: squared_norm_forward, f32 and f64; summed and returned in f64. */
+/* norm.c - the sum of squares of all elements. Kernel: squared_norm_forward, f32 and f64; summed
+** and returned in f64. */
 #include "pieces.h"
 
 #define LANES 16

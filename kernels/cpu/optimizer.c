@@ -12,8 +12,8 @@ typedef struct Accumulate {
 
 static void accumulate(void *context, int64_t begin, int64_t end) {
   const Accumulate *a = context;
-  REAL *restrict x = a->x;
-  const REAL *restrict y = a->y;
+  REAL *x = a->x;
+  const REAL *y = a->y; /* may be x itself */
   REAL factor = a->factor;
   for (int64_t i = begin; i < end; i++) x[i] += factor * y[i];
 }
@@ -79,8 +79,9 @@ static void adam(void *context, int64_t begin, int64_t end) {
 CnErr FN(adam_step_forward)(CnCall *call) {
   double lr = call->attr[0].f, beta1 = call->attr[1].f, beta2 = call->attr[2].f, step = (double)call->attr[5].i;
   Adam a = { .param = DATA(REAL, call->in[0]), .mean = DATA(REAL, call->in[2]), .square = DATA(REAL, call->in[3]),
-             .grad = DATA(REAL, call->in[1]), .step_size = (REAL)(lr / (1 - pow(beta1, step))), .beta1 = (REAL)beta1,
-             .rest1 = (REAL)(1 - beta1), .beta2 = (REAL)beta2, .rest2 = (REAL)(1 - beta2), .eps = (REAL)call->attr[3].f, .weight_decay = (REAL)call->attr[4].f,
+             .grad = DATA(REAL, call->in[1]), .step_size = (REAL)(lr / (1 - pow(beta1, step))),
+             .beta1 = (REAL)beta1, .rest1 = (REAL)(1 - beta1), .beta2 = (REAL)beta2, .rest2 = (REAL)(1 - beta2),
+             .eps = (REAL)call->attr[3].f, .weight_decay = (REAL)call->attr[4].f,
              .grad_scale = (REAL)call->attr[6].f, .root_correction = (REAL)sqrt(1 - pow(beta2, step)) };
   in_pieces(count_of(&call->in_spec[0]), GRAIN, adam, &a);
   return CN_OK;

@@ -1,8 +1,8 @@
-/* random_fill.c - random numbers written into a tensor. Kernels: fill_uniform_forward, fill_normal_forward, f32 and f64.
+/* random_fill.c - a tensor filled with random numbers. Kernels: fill_uniform_forward, fill_normal_forward, f32 and f64.
 **
 ** Element i comes from word i % 4 of block counter + i / 4 (see base/random.h), whatever the type: f32 and f64 tensors
-** get the same numbers, as far as f32 goes. Normal numbers are made in pairs by Box and Muller, "A note on the generation
-** of random normal deviates", 1958: words 0 and 1 give elements 0 and 1, words 2 and 3 give 2 and 3. */
+** get the same numbers, as far as f32 goes. Normal numbers are made in pairs (Box and Muller, "A note on the generation
+** of random normal deviates", 1958): words 0 and 1 give elements 0 and 1, words 2 and 3 give 2 and 3. */
 #include "pieces.h"
 
 typedef struct Draw {

@@ -11,8 +11,8 @@ typedef double ACC; /* … and taken in */
 typedef int64_t SUM, ACC;
 #endif
 
-/* out = factor * sum of x (row-major, of shape `spec`) over the dimensions whose bit is set in `dims`; out has the other
-** dimensions, row-major. `factor` is for floats. */
+/* out = factor * sum of x (row-major, of shape `spec`) over the dimensions whose bit is set in `dims`; out has the
+** others, row-major. `factor` is for floats. */
 CnErr FN(cn_reduce_sum)(SUM *out, const REAL *x, const CnSpec *spec, uint32_t dims, double factor);
 
 /* The dimensions of `out` along which an input of shape `in` was broadcast, as bits. */

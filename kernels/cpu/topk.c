@@ -1,8 +1,8 @@
 /* topk.c - the k largest along the last dimension, and the accuracy that asks for one of them. Kernels: topk_forward,
 ** accuracy_forward, f32 and f64.
 **
-** Elements are ordered by value, falling, then by index; NaN counts as larger than any number. The order is total, so the
-** result is unique. */
+** Elements are ordered by value, falling, then by index; NaN counts as larger than any number. The order is total, so
+** the result is unique. */
 #include "pieces.h"
 
 /* Whether element i of a row comes before element j. */
