@@ -1,5 +1,5 @@
-/* kernel_calls.h - calling kernels without the operations above them: tensors made by hand, a CnCall filled in, and every
-** instruction set this processor has. For the tests of kernels/cpu.
+/* kernel_calls.h - calling kernels without the operations above them: tensors made by hand, a CnCall filled in, and
+** every instruction set this processor has. For the tests of kernels/cpu.
 **
 ** Tensors live until reset(). Values go in and out as doubles, whatever the type. */
 #ifndef KERNEL_CALLS_H

@@ -307,8 +307,8 @@ static void test_contiguous(void **state) {
 static void test_concat(void **state) {
   (void)state;
   for (int dtype = 0; dtype < CN_DTYPES; dtype++) {
-    CnTensor *a = varied(dtype, 1, SHAPE(2, 3, 4)), *b = varied(dtype, 2, SHAPE(2, 1, 4)), *none = empty(dtype, SHAPE(2, 0, 4));
-    CnTensor *y = empty(dtype, SHAPE(2, 4, 4));
+    CnTensor *a = varied(dtype, 1, SHAPE(2, 3, 4)), *b = varied(dtype, 2, SHAPE(2, 1, 4));
+    CnTensor *none = empty(dtype, SHAPE(2, 0, 4)), *y = empty(dtype, SHAPE(2, 4, 4));
     CnCall call = call_of(dtype, TENSORS(a, none, b), TENSORS(y));
     call.attr[0].i = 1;
     FORWARD(concat, call);
@@ -330,7 +330,8 @@ static void test_concat(void **state) {
 /* sum and mean over every set of dimensions, forward and backward. */
 static void test_reductions(void **state) {
   (void)state;
-  static const int64_t shapes[][4] = { { 3, 4, 5, 6 }, { 1, 7, 1, 3 }, { 70, 1, 300, 2 }, { 2, 0, 3, 2 }, { 3, 1, 1, 1 } };
+  static const int64_t shapes[][4] = { { 3, 4, 5, 6 }, { 1, 7, 1, 3 }, { 70, 1, 300, 2 }, { 2, 0, 3, 2 },
+                                       { 3, 1, 1, 1 } };
   for (int s = 0; s < COUNT(shapes); s++) {
     CnTensor *x = varied(CN_F64, 5, 4, shapes[s]);
     for (uint32_t dims = 1; dims < 16; dims++) {
@@ -411,15 +412,16 @@ static void test_extremum(void **state) {
   ASSERT_VALUES(index, 0, 1, 0, 0);
   FORWARD(argmin, call);
   ASSERT_VALUES(index, 0, 3, 0, 0);
-  CnTensor *z = varied(CN_F64, 3, SHAPE(4, 9, 5)), *middle = empty(CN_F64, SHAPE(4, 5)), *at_ = empty(CN_I64, SHAPE(4, 5));
-  call = call_of(CN_F64, TENSORS(z), TENSORS(middle, at_));
+  CnTensor *z = varied(CN_F64, 3, SHAPE(4, 9, 5));
+  CnTensor *middle = empty(CN_F64, SHAPE(4, 5)), *place = empty(CN_I64, SHAPE(4, 5));
+  call = call_of(CN_F64, TENSORS(z), TENSORS(middle, place));
   call.attr[0].i = 1;
   FORWARD(min, call);
   for (int64_t i = 0; i < 20; i++) {
     double best = INFINITY;
     for (int64_t k = 0; k < 9; k++) best = fmin(best, stored(z, i / 5 * 45 + k * 5 + i % 5));
     assert_true(stored(middle, i) == best);
-    assert_true(stored(z, i / 5 * 45 + (int64_t)stored(at_, i) * 5 + i % 5) == best);
+    assert_true(stored(z, i / 5 * 45 + (int64_t)stored(place, i) * 5 + i % 5) == best);
   }
   reset();
 }
@@ -483,11 +485,13 @@ static void test_indexing(void **state) {
   BACKWARD(index_select, call);
   assert_values(call.gin[0], sums, 30, 1e-15);
 
-  CnTensor *weight = varied(CN_F32, 5, SHAPE(6, 4)), *words = tensor(CN_I64, (double[]){ 5, 1, 1, 5, 0, 5 }, SHAPE(2, 3));
+  CnTensor *weight = varied(CN_F32, 5, SHAPE(6, 4));
+  CnTensor *words = tensor(CN_I64, (double[]){ 5, 1, 1, 5, 0, 5 }, SHAPE(2, 3));
   CnTensor *rows = empty(CN_F32, SHAPE(2, 3, 4));
   call = call_of(CN_F32, TENSORS(weight, words), TENSORS(rows));
   FORWARD(embedding, call);
-  for (int64_t i = 0; i < 24; i++) assert_true(stored(rows, i) == stored(weight, (int64_t)stored(words, i / 4) * 4 + i % 4));
+  for (int64_t i = 0; i < 24; i++)
+    assert_true(stored(rows, i) == stored(weight, (int64_t)stored(words, i / 4) * 4 + i % 4));
   call.gout[0] = rows;
   call.gin[0] = empty(CN_F32, SHAPE(6, 4));
   BACKWARD(embedding, call);
@@ -546,7 +550,8 @@ static void test_wrong_indices(void **state) {
 
 static void test_softmax(void **state) {
   (void)state;
-  CnTensor *x = varied(CN_F64, 4, SHAPE(3, 5, 4)), *y = empty(CN_F64, SHAPE(3, 5, 4)), *l = empty(CN_F64, SHAPE(3, 5, 4));
+  CnTensor *x = varied(CN_F64, 4, SHAPE(3, 5, 4));
+  CnTensor *y = empty(CN_F64, SHAPE(3, 5, 4)), *l = empty(CN_F64, SHAPE(3, 5, 4));
   CnTensor *g = varied(CN_F64, 5, SHAPE(3, 5, 4)), *gx = empty(CN_F64, SHAPE(3, 5, 4));
   static const int64_t size[] = { 3, 5, 4 }, stride[] = { 20, 4, 1 };
   for (int dim = 0; dim < 3; dim++) {
@@ -578,7 +583,8 @@ static void test_softmax(void **state) {
       }
     }
   }
-  CnTensor *large = tensor(CN_F32, (double[]){ 1000, 1000, -1000, -INFINITY }, SHAPE(1, 4)), *p = empty(CN_F32, SHAPE(1, 4));
+  CnTensor *large = tensor(CN_F32, (double[]){ 1000, 1000, -1000, -INFINITY }, SHAPE(1, 4));
+  CnTensor *p = empty(CN_F32, SHAPE(1, 4));
   CnCall call = call_of(CN_F32, TENSORS(large), TENSORS(p));
   call.attr[0].i = 1;
   FORWARD(softmax, call);
@@ -610,13 +616,14 @@ static void test_cross_entropy(void **state) {
       for (int64_t i = 0; i < k; i++) {
         double wanted = i == (int64_t)stored(target, row) ? 1 - smoothing : smoothing / (double)(k - 1);
         loss -= wanted * (stored(x, row * k + i) - log(sum));
-        ASSERT_NEAR(stored(call.gin[0], row * k + i), 3 * (exp(stored(x, row * k + i)) / sum - wanted) / (double)n, 1e-15);
+        double slope = (exp(stored(x, row * k + i)) / sum - wanted) / (double)n;
+        ASSERT_NEAR(stored(call.gin[0], row * k + i), 3 * slope, 1e-15);
       }
     }
     ASSERT_NEAR(stored(y, 0), loss / (double)n, 1e-13);
   }
-  CnTensor *far = tensor(CN_F32, (double[]){ 1e4, -1e4 }, SHAPE(1, 2)), *one = tensor(CN_I64, (double[]){ 1 }, SHAPE(1));
-  CnTensor *loss = empty(CN_F32, SCALAR);
+  CnTensor *far = tensor(CN_F32, (double[]){ 1e4, -1e4 }, SHAPE(1, 2));
+  CnTensor *one = tensor(CN_I64, (double[]){ 1 }, SHAPE(1)), *loss = empty(CN_F32, SCALAR);
   CnCall call = call_of(CN_F32, TENSORS(far, one), TENSORS(loss));
   FORWARD(cross_entropy, call);
   ASSERT_VALUES(loss, 1e-7, 2e4);
@@ -634,7 +641,8 @@ static void test_optimizers(void **state) {
       for (int step = 0; step < 10; step++) {
         CnTensor *g = varied(dtype, 10 + (uint32_t)step, SHAPE(100));
         CnCall call = call_of(dtype, TENSORS(p, g, b), NULL);
-        call.attr[0].f = 0.05, call.attr[1].f = 0.9, call.attr[2].f = 3e-4, call.attr[3].i = nesterov, call.attr[4].f = 0.5;
+        call.attr[0].f = 0.05, call.attr[1].f = 0.9, call.attr[2].f = 3e-4;
+        call.attr[3].i = nesterov, call.attr[4].f = 0.5;
         FORWARD(sgd_step, call);
         for (int i = 0; i < 100; i++) {
           double d = 0.5 * stored(g, i) + 3e-4 * param[i];
@@ -736,10 +744,12 @@ static void test_threads(void **state) {
 static void test_allocation_failures(void **state) {
   (void)state;
   CnTensor *x = varied(CN_F64, 1, SHAPE(40, 50)), *bias = varied(CN_F64, 2, SHAPE(50)), *all = empty(CN_F64, SCALAR);
-  CnTensor *target = empty(CN_I64, SHAPE(40)), *mask = varied(CN_U8, 3, SHAPE(40, 50)), *z = varied(CN_F64, 1, SHAPE(40, 50));
+  CnTensor *target = empty(CN_I64, SHAPE(40)), *mask = varied(CN_U8, 3, SHAPE(40, 50));
+  CnTensor *z = varied(CN_F64, 1, SHAPE(40, 50));
   for (int64_t i = 0; i < 40; i++) put(target, i, (double)i);
   CnCall sum = call_of(CN_F64, TENSORS(x), TENSORS(all)), loss = call_of(CN_F64, TENSORS(x, target), TENSORS(all));
-  CnCall product = call_of(CN_F64, TENSORS(x, bias), TENSORS(z)), choice = call_of(CN_F64, TENSORS(mask, x, bias), TENSORS(z));
+  CnCall product = call_of(CN_F64, TENSORS(x, bias), TENSORS(z));
+  CnCall choice = call_of(CN_F64, TENSORS(mask, x, bias), TENSORS(z));
   product.gout[0] = choice.gout[0] = z;
   product.gin[1] = choice.gin[2] = empty(CN_F64, SHAPE(50));
   struct {
