@@ -80,7 +80,7 @@ function checkpoint.newest(folder, warn)
     local path = path_of(folder, step)
     local good, tensors, metadata = pcall(cnas.safetensors.load, path)
     local read, about = false, nil
-    if good then read, about = pcall(cnas.json.decode, metadata["cnas.run"] or "") end
+    if good then read, about = pcall(cnas.json.decode, metadata["cnas.run"] or "", path) end
     if good and read then return { path = path, step = step, about = about, states = by_object(tensors) } end
     warn(("checkpoint not used: %s"):format(tostring(good and about or tensors)))
     cnas.file.rename(path, path .. ".bad")

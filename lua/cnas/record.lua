@@ -1,7 +1,7 @@
 -- record.lua - what a run writes for people and programs to read: metrics.jsonl, TensorBoard events, genotypes,
 -- drawings, summary.json.
 --
--- metrics.jsonl has one JSON object a line, its last field "time" holding everything that depends on the clock and the
+-- metrics.jsonl has one JSON object a line, whose field "time" holds everything that depends on the clock and the
 -- machine; the other fields are a function of the recipe, its options and the seed. A checkpoint knows how many lines
 -- there were: a resumed run goes on after exactly those.
 
@@ -19,18 +19,19 @@ local function open(folder, lines, step)
     for line in cnas.file.read(self.path):gmatch("[^\n]*\n") do
       if #self.kept == lines then break end
       bytes = bytes + #line
-      self.kept[#self.kept + 1] = cnas.json.decode(line)
+      self.kept[#self.kept + 1] = cnas.json.decode(line, self.path)
     end
     cnas.file.truncate(self.path, bytes)
     self.lines = #self.kept
   end
+  self.log = cnas.file.append(self.path)
   self.events = cnas.events.open(folder, { resume_step = step })
   return self
 end
 
 -- Appends a line to the metrics and its numbers to the events, as "PHASE/NAME" at the line's step.
 function Record:add(line)
-  cnas.file.append(self.path, cnas.json.encode(line) .. "\n")
+  self.log:append(cnas.json.encode(line) .. "\n")
   self.lines = self.lines + 1
   self.kept[#self.kept + 1] = line
   for name, value in pairs(line) do
@@ -42,7 +43,7 @@ end
 
 -- Replaces a JSON file of the run.
 function Record:json(name, value)
-  cnas.file.write(self.folder .. "/" .. name, cnas.json.encode(value, { indent = true }) .. "\n")
+  cnas.file.atomic_write(self.folder .. "/" .. name, cnas.json.encode(value, { indent = true }) .. "\n")
 end
 
 -- Draws both cells as SVG and PNG, also into the events.

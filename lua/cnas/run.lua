@@ -49,16 +49,25 @@ local function clear(folder)
     if name:find("tfevents", 1, true) then cnas.file.remove(folder .. "/" .. name) end
   end
   for _, name in ipairs(contents) do cnas.file.remove_tree(folder .. "/" .. name) end
-  if cnas.file.exists(folder .. "/config.json") then cnas.file.remove(folder .. "/config.json") end -- last: it marks a run
+  cnas.file.remove(folder .. "/config.json") -- last: it marks a run
+end
+
+-- The recipe's file: as it was named, or beside the library.
+local function source_of(recipe)
+  for _, path in ipairs { recipe, cnas.home and recipe and cnas.home .. "/" .. recipe } do
+    if cnas.file.exists(path) == "file" then return path end
+  end
 end
 
 local function start(self, opt)
-  local recipe = options.script(opt)
   local values, preset = options.record(opt)
+  local source = source_of(self.recipe)
   for _, name in ipairs { "checkpoints", "genotypes", "drawings" } do cnas.file.mkdir(self.folder .. "/" .. name) end
-  if recipe and cnas.file.exists(recipe) then cnas.file.write(self.folder .. "/recipe.lua", cnas.file.read(recipe)) end
-  cnas.file.write(self.folder .. "/config.json", cnas.json.encode({ recipe = recipe, options = values, preset = preset,
-                  machine = record.machine(), started = os.date("!%Y-%m-%dT%H:%M:%SZ") }, { indent = true }) .. "\n")
+  if source then cnas.file.copy(source, self.folder .. "/recipe.lua") end
+  cnas.file.atomic_write(self.folder .. "/config.json", cnas.json.encode({
+    recipe = self.recipe, options = values, preset = preset, machine = record.machine(),
+    started = os.date("!%Y-%m-%dT%H:%M:%SZ"),
+  }, { indent = true }) .. "\n")
 end
 
 -- The run of these options (see options.lua): a new one, or the one to be resumed, whose options `opt` then gets.
@@ -78,8 +87,10 @@ local function open(opt)
   cnas.file.mkdir(folder)
   self.lock = cnas.file.lock(folder)
   if resumes then
-    local config = cnas.json.decode(cnas.file.read(folder .. "/config.json"))
+    local config = cnas.json.decode(cnas.file.read(folder .. "/config.json"), folder .. "/config.json")
     options.restore(opt, config.options, folder)
+    cnas.file.sweep(folder)
+    cnas.file.sweep(folder .. "/checkpoints")
     self:find_checkpoint()
   else
     if opt.resume then self.progress:warn(("there is no run in %s yet: starting one"):format(folder)) end
@@ -98,6 +109,7 @@ function Run:find_checkpoint()
     return
   end
   local about = found.about
+  if #about.position == 0 then about.position = nil end -- saved outside of all loops
   self.loaded, self.target, self.step, self.passes = found, about.position, about.step, about.passes
   for name, pair in pairs(about.sums) do
     self.sums[name] = { tonumber(pair[1]), tonumber(pair[2]) }
