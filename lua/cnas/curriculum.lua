@@ -20,7 +20,7 @@ function curriculum.order(space, seed, base)
     args.fail("usage", "curriculum: the space has no operation '%s'%s", base, args.suggestion(base, names))
   end
   if #rest > 0 then
-    for _, i in ipairs(cnas.rng(seed, "curriculum"):permutation(#rest)) do order[#order + 1] = rest[i + 1] end
+    for _, i in ipairs(cnas.rng(seed, "curriculum"):permutation(#rest)) do order[#order + 1] = rest[i] end
   end
   return order
 end
