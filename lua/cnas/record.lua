@@ -24,7 +24,7 @@ local function open(folder, lines, step)
     cnas.file.truncate(self.path, bytes)
     self.lines = #self.kept
   end
-  self.log = cnas.file.append(self.path)
+  self.log = cnas.file.log(self.path)
   self.events = cnas.events.open(folder, { resume_step = step })
   return self
 end
@@ -43,7 +43,7 @@ end
 
 -- Replaces a JSON file of the run.
 function Record:json(name, value)
-  cnas.file.atomic_write(self.folder .. "/" .. name, cnas.json.encode(value, { indent = true }) .. "\n")
+  cnas.file.write(self.folder .. "/" .. name, cnas.json.encode(value, { indent = true }) .. "\n")
 end
 
 -- Draws both cells as SVG and PNG, also into the events.

@@ -64,7 +64,7 @@ local function start(self, opt)
   local source = source_of(self.recipe)
   for _, name in ipairs { "checkpoints", "genotypes", "drawings" } do cnas.file.mkdir(self.folder .. "/" .. name) end
   if source then cnas.file.copy(source, self.folder .. "/recipe.lua") end
-  cnas.file.atomic_write(self.folder .. "/config.json", cnas.json.encode({
+  cnas.file.write(self.folder .. "/config.json", cnas.json.encode({
     recipe = self.recipe, options = values, preset = preset, machine = record.machine(),
     started = os.date("!%Y-%m-%dT%H:%M:%SZ"),
   }, { indent = true }) .. "\n")
