@@ -20,7 +20,10 @@ static int launched_size(void) {
   return 1;
 }
 
-#ifndef CN_WITH_MPI
+#ifdef CN_WITH_MPI
+bool cn_world_has_mpi(void) { return true; }
+#else
+bool cn_world_has_mpi(void) { return false; }
 CnErr cn_mpi_join(CnWorld *unused) {
   (void)unused;
   return cn_fail(CN_EUSAGE, "this process is one of %d, but this build has no MPI: configure with CNAS_MPI=ON",

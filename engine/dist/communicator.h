@@ -21,6 +21,8 @@ typedef struct CnWorld {
 ** started as one of many but this build has no MPI. */
 CnErr cn_world(const CnWorld **out);
 
+bool cn_world_has_mpi(void); /* can this build join others? */
+
 CnErr cn_world_barrier(void);
 /* `bytes` at `data` of rank `root` to all others. */
 CnErr cn_world_broadcast(void *data, size_t bytes, int root);

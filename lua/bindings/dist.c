@@ -1,7 +1,7 @@
-/* dist.c - the processes of a run, as userdata: cnas.dist.world(). There is one world; it lives as long as the process. */
+/* dist.c - the processes of a run, as userdata: cnas.dist.world(). There is one world; it lives as long as the
+** process. cnas.dist.mpi says whether this build can join others. */
 #include <string.h>
 
-#include "base/memory.h"
 #include "dist/communicator.h"
 #include "lua/bindings/binding.h"
 
@@ -20,15 +20,16 @@ static int barrier(lua_State *L) {
   return cnL_result(L, cn_world_barrier(), 0);
 }
 
-/* The contents of `t` to every rank from one, or their sum: by way of CPU memory, whatever the strides and the device. */
+/* The contents of `t` to every rank from one, or their sum: by way of a dense copy on the CPU. */
 static CnErr exchange(CnTensor *t, int root, bool sum) {
+  CnTensor *dense;
+  CN_TRY(cn_tensor_new(&dense, t->dtype, CN_DEVICE_CPU, t->ndim, t->shape));
+  void *data = cn_tensor_data(dense);
   size_t bytes = cn_tensor_bytes(t);
-  void *buffer = cn_alloc(bytes);
-  if (buffer == NULL) return CN_EMEMORY;
-  CnErr e = cn_tensor_read(t, buffer, bytes);
-  if (e == CN_OK) e = sum ? cn_world_sum(buffer, cn_tensor_count(t), t->dtype) : cn_world_broadcast(buffer, bytes, root);
-  if (e == CN_OK) e = cn_tensor_write(t, buffer, bytes);
-  cn_free(buffer);
+  CnErr e = cn_tensor_read(t, data, bytes);
+  if (e == CN_OK) e = sum ? cn_world_sum(data, cn_tensor_count(t), t->dtype) : cn_world_broadcast(data, bytes, root);
+  if (e == CN_OK) e = cn_tensor_copy(t, dense);
+  cn_tensor_unref(dense);
   return e;
 }
 
@@ -106,8 +107,10 @@ void cnL_open_dist(lua_State *L) {
   lua_pushcclosure(L, index_world, 1);
   lua_setfield(L, -2, "__index");
   lua_pop(L, 1);
-  lua_createtable(L, 0, 1);
+  lua_createtable(L, 0, 2);
   lua_pushcfunction(L, world);
   lua_setfield(L, -2, "world");
+  lua_pushboolean(L, cn_world_has_mpi());
+  lua_setfield(L, -2, "mpi");
   lua_setfield(L, -2, "dist");
 }

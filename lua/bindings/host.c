@@ -10,8 +10,7 @@
 /* interrupted() -> nil, "SIGINT" or "SIGTERM". Asking tells the host that the recipe will stop by itself. */
 static int interrupted(lua_State *L) {
   int signal = cn_interrupt_requested();
-  if (signal == 0) return 0;
-  lua_pushstring(L, cn_interrupt_name(signal));
+  lua_pushstring(L, signal ? cn_interrupt_name(signal) : NULL); /* NULL pushes nil */
   return 1;
 }
 

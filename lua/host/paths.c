@@ -16,15 +16,17 @@ static bool is_home(const char *folder) {
   return access(file, R_OK) == 0;
 }
 
-/* Pushes <folder of the program>/../share/cnas. */
+/* Pushes <prefix>/share/cnas for the program <prefix>/bin/cnas. */
 static const char *push_installed_home(lua_State *L) {
   char program[PATH_MAX];
   ssize_t length = readlink("/proc/self/exe", program, sizeof program - 1);
   if (length < 0) return lua_pushliteral(L, CNAS_DATA_DIR);
   program[length] = '\0';
-  char *slash = strrchr(program, '/');
-  if (slash != NULL) *slash = '\0';
-  return lua_pushfstring(L, "%s/../share/cnas", program);
+  for (int up = 0; up < 2; up++) {
+    char *slash = strrchr(program, '/');
+    if (slash != NULL) *slash = '\0';
+  }
+  return lua_pushfstring(L, "%s/share/cnas", program);
 }
 
 static const char *push_home(lua_State *L) {

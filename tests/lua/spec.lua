@@ -124,7 +124,8 @@ function spec.near(a, b, tolerance, about)
   local off, size = math.sqrt(error_sum), math.sqrt(sum)
   if off <= tolerance * size or off == 0 then return end
   local shown = #y == 1 and (" (expected %.17g, got %.17g)"):format(y[1], x[1]) or ""
-  error(("%soff by %.3g of %.3g, relative %.3g; at most %.3g is allowed%s"):format(about, off, size, off / size, tolerance, shown), 2)
+  error(("%soff by %.3g of %.3g, relative %.3g; at most %.3g is allowed%s"):format(about, off, size, off / size,
+    tolerance, shown), 2)
 end
 
 --- The text contains `part` (plain text, no pattern).
@@ -186,12 +187,14 @@ end)()
 
 --- Runs the program: T.run { "-e", "print(1)", input = "…", env = { CNAS_THREADS = 2 }, cwd = folder, seconds = 60 }
 --- -> exit status, standard output, standard error. A program that runs longer is ended and gives 124.
+--- under = "mpirun -np 2" puts a command in front of the program.
 function spec.run(o)
   local words = {}
   if o.cwd then words[#words + 1] = "cd " .. spec.quote(o.cwd) .. " &&" end
   words[#words + 1] = "env"
   for k, v in pairs(o.env or {}) do words[#words + 1] = k .. "=" .. spec.quote(v) end
   words[#words + 1] = "timeout -k 5 " .. (o.seconds or 120)
+  words[#words + 1] = o.under
   words[#words + 1] = spec.quote(spec.program)
   for _, word in ipairs(o) do words[#words + 1] = spec.quote(word) end
   if o.input then
