@@ -1,6 +1,7 @@
 #!/bin/sh
-# install.sh [GROUP ...]: installs the packages of packages.txt that are missing; groups build (default), test, optional.
-# Silent when nothing is missing. Exit status: 0 all there, 1 installing failed, 3 not a Debian: what is needed was listed.
+# install.sh [GROUP ...]: installs the packages of packages.txt that are missing; groups build (default), test,
+# optional. Silent when nothing is missing. Exit status: 0 all there, 1 installing failed, 3 not a Debian: what is
+# needed was listed.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 [ $# -gt 0 ] || set -- build
@@ -16,7 +17,8 @@ if ! command -v dpkg-query >/dev/null 2>&1 || ! command -v apt-get >/dev/null 2>
   {
     echo "cnas needs the following (Debian's names; your distribution's own packages will do):"
     for group in "$@"; do
-      awk -v group="$group" '$1 !~ /^#/ && $2 == group { n = $1; $1 = $2 = ""; printf "  %-22s%s\n", n, $0 }' "$here/packages.txt"
+      awk -v group="$group" '$1 !~ /^#/ && $2 == group { n = $1; $1 = $2 = ""; printf "  %-22s%s\n", n, $0 }' \
+        "$here/packages.txt"
     done
   } >&2
   exit 3
@@ -51,5 +53,5 @@ install() { # shellcheck disable=SC2086 # the list is meant to be split
   $root apt-get -qq -y -o DPkg::Lock::Timeout=300 install --no-install-recommends $missing >&2
 }
 if install 2>/dev/null; then exit 0; fi
-$root apt-get -qq update >&2 || echo "install.sh: apt-get update failed; trying with the package lists that are here" >&2
+$root apt-get -qq update >&2 || echo "install.sh: apt-get update failed; trying with the lists that are here" >&2
 install || { echo "install.sh: could not install$missing" >&2; exit 1; }

@@ -1,4 +1,4 @@
-/* interrupt.c - a few atomics. The handler writes the time first and the count last, so who sees a count sees the rest. */
+/* interrupt.c - a few atomics. The handler writes the count last, so who sees a count sees the rest. */
 #include "base/interrupt.h"
 
 #include <signal.h>

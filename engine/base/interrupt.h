@@ -1,15 +1,15 @@
 /* interrupt.h - the user's wish to stop: set by a signal handler, read by whoever can stop in good order.
 **
-** A run asks cn_interrupt_requested between two batches, saves and leaves. Whether the wish was seen is kept, so that the
-** host can tell a program that is busy saving from one that never looks. */
+** A run asks cn_interrupt_requested between two batches, saves and leaves. Whether the wish was seen is kept, so that
+** the host can tell a program that is busy saving from one that never looks. */
 #ifndef CN_INTERRUPT_H
 #define CN_INTERRUPT_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Notes a signal; safe in a signal handler. Returns how many have come since the last clear, this one included; one that
-** follows another within 0.3 s is the same wish and not counted. */
+/* Notes a signal; safe in a signal handler. Returns how many have come since the last clear, this one included; one
+** that follows another within 0.3 s is the same wish and not counted. */
 int cn_interrupt_note(int signal);
 
 /* The first signal since the last clear, or 0; marks it as seen. Cheap: one atomic read while there is none. */

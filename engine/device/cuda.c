@@ -1,4 +1,5 @@
-/* cuda.c - finds libcnas_cuda.so at run time: beside the program, in lib/cnas below it, or in lib/cnas beside its folder.
+/* cuda.c - finds libcnas_cuda.so at run time: beside the program, in lib/cnas below it, or in lib/cnas beside its
+** folder.
 **
 ** The answer, good or bad, is kept: looking costs once. */
 #include "device/cuda.h"

@@ -10,7 +10,8 @@
 
 static CnWorld world; /* size 0: not joined yet */
 
-/* How many processes the launcher says there are: Open MPI, MPICH and Intel MPI, Slurm's own plugins. 1: no launcher. */
+/* How many processes the launcher says there are: Open MPI, MPICH and Intel MPI, Slurm's own plugins. 1: no launcher.
+** */
 static int launched_size(void) {
   static const char *const names[] = { "OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS" };
   for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
@@ -82,7 +83,8 @@ static CnErr gather_sum(char *data, size_t bytes, CnDtype dtype, void *piece) {
 
 CnErr cn_world_sum(void *data, int64_t count, CnDtype dtype) {
   CN_TRY(join());
-  if (!cn_dtype_is_float(dtype)) return cn_fail(CN_EUSAGE, "allreduce: must be f32 or f64, got %s", cn_dtype_name(dtype));
+  if (!cn_dtype_is_float(dtype))
+    return cn_fail(CN_EUSAGE, "allreduce: must be f32 or f64, got %s", cn_dtype_name(dtype));
   if (world.size == 1) return CN_OK;
   size_t bytes = (size_t)count * cn_dtype_size(dtype);
   if (world.rank == 0) {

@@ -1,9 +1,9 @@
 /* device.c - the GPU as a device: memory, copies and waiting, on each thread's own stream.
 **
 ** Every call works on the calling thread's stream of the GPU, so what one thread asks for happens in its order, and
-** nothing waits but copies to and from the CPU and `synchronize`. A tensor handed to another thread is handed over after
-** a synchronize. Memory comes from the driver's stream-ordered pool, told to keep what is freed: after its first steps a
-** training loop allocates nothing. */
+** nothing waits but copies to and from the CPU and `synchronize`. A tensor handed to another thread is handed over
+** after a synchronize. Memory comes from the driver's stream-ordered pool, told to keep what is freed: after its first
+** steps a training loop allocates nothing. */
 #include <cuda_runtime_api.h>
 #include <stdio.h>
 #include <string.h>

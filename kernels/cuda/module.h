@@ -1,7 +1,7 @@
 /* module.h - the door between the engine and libcnas_cuda.so: one function, no other symbol on either side.
 **
-** The module is linked with nothing of the engine, so it starts in any program that has the engine inside; what it needs
-** of it comes in through CnCudaHost. */
+** The module is linked with nothing of the engine, so it starts in any program that has the engine inside; what it
+** needs of it comes in through CnCudaHost. */
 #ifndef CN_CUDA_MODULE_H
 #define CN_CUDA_MODULE_H
 

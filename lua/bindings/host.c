@@ -1,5 +1,5 @@
-/* host.c - what a recipe learns from the program that runs it: version, home folder, the user's wish to stop, the clock,
-** and the terminal. */
+/* host.c - what a recipe learns from the program that runs it: version, home folder, the user's wish to stop, the
+** clock, and the terminal. */
 #include <sys/ioctl.h>
 #include <time.h>
 #include <unistd.h>

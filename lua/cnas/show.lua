@@ -51,7 +51,8 @@ end
 
 function show(value, depth, seen)
   if type(value) == "string" then
-    return depth == 0 and not value:find("%c") and '"' .. value .. '"' or (string.format("%q", value):gsub("\\\n", "\\n"))
+    if depth == 0 and not value:find("%c") then return '"' .. value .. '"' end
+    return (string.format("%q", value):gsub("\\\n", "\\n"))
   end
   local meta = getmetatable(value)
   if type(value) ~= "table" or type(meta) == "table" and meta.__tostring then return tostring(value) end

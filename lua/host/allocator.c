@@ -1,5 +1,5 @@
-/* allocator.c - Lua's memory. Lua answers a failed allocation with a full collection and a second try; a failure made on
-** purpose therefore holds for that second try too, or no test would ever see it. */
+/* allocator.c - Lua's memory. Lua answers a failed allocation with a full collection and a second try; a failure made
+** on purpose therefore holds for that second try too, or no test would ever see it. */
 #include <stdio.h>
 #include <stdlib.h>
 

@@ -22,7 +22,7 @@ lua_State *host_newstate(void);
 
 /* report.c */
 int host_traceback(lua_State *L); /* message handler: keeps the traceback, passes the error on as it came */
-/* Prints the error on top of the stack and its traceback to stderr, pops it, and returns the exit status it stands for. */
+/* Prints the error on top of the stack and its traceback to stderr, pops it, and returns its exit status. */
 int host_report(lua_State *L);
 /* Calls the function below `narg` arguments under host_traceback. */
 int host_call(lua_State *L, int narg, int nresults);

@@ -1,6 +1,6 @@
-/* main.c - the program cnas: runs a recipe, a line of code, or an interactive loop, and says by its exit status how it went.
+/* main.c - the program cnas: runs a recipe, a line of code or an interactive loop; its exit status says how it went.
 **
-** Everything runs under one protected call. The engine's module waits in package.preload until something requires it. */
+** Everything runs under one protected call. The engine's module waits in package.preload until it is required. */
 #include <lualib.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,4 +1,5 @@
-/* repl.c - the interactive loop: an expression is tried first, then a statement; an unfinished chunk asks for more lines.
+/* repl.c - the interactive loop: an expression is tried first, then a statement; an unfinished chunk asks for more
+** lines.
 **
 ** Ctrl-C at the prompt forgets the unfinished lines; while code runs it interrupts the code and keeps the session. In a
 ** pipe there is no greeting and no prompt. */
@@ -79,9 +80,9 @@ static Line read_line(lua_State *L, Input *in, const char *prompt) {
 /* Is the message on top "... near <eof>", that is: would more lines help? */
 static bool unfinished(lua_State *L, int status) {
   static const char mark[] = "<eof>";
-  size_t length;
+  size_t length, tail = sizeof mark - 1;
   const char *message = lua_tolstring(L, -1, &length);
-  return status == LUA_ERRSYNTAX && length >= sizeof mark - 1 && strcmp(message + length - (sizeof mark - 1), mark) == 0;
+  return status == LUA_ERRSYNTAX && length >= tail && strcmp(message + length - tail, mark) == 0;
 }
 
 /* Reads one chunk. LINE_READ: its function is on the stack, or an error and *status says so. Else nothing is. */

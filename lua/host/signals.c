@@ -74,7 +74,8 @@ static lua_State *enter(lua_State *co) {
 
 static void leave(lua_State *before) { running = before; }
 
-/* coroutine.resume(co, ...): the library's own, upvalue 1, between enter and leave. It does not raise for a coroutine. */
+/* coroutine.resume(co, ...): the library's own, upvalue 1, between enter and leave. It does not raise for a coroutine.
+** */
 static int resume(lua_State *L) {
   lua_State *co = lua_tothread(L, 1);
   luaL_argexpected(L, co, 1, "coroutine");

@@ -71,7 +71,15 @@ end)
 
 T.describe("an uncaught error", function()
   T.it("ends with 1 and a traceback with the recipe's lines", function()
-    local file = recipe "local function inner()\n  error 'out of ideas'\nend\nlocal function outer()\n  inner()\nend\nouter()\n"
+    local file = recipe [[
+local function inner()
+  error 'out of ideas'
+end
+local function outer()
+  inner()
+end
+outer()
+]]
     local status, out, err = T.run { file }
     T.equal(status, 1)
     T.equal(out, "")
@@ -87,7 +95,8 @@ T.describe("an uncaught error", function()
   end)
 
   T.it("of the engine points at the recipe's line", function()
-    local status, _, err = T.run { recipe "local cnas = require 'cnas'\nlocal x = cnas.zeros(2, 3)\nreturn x:reshape({ 5 })\n" }
+    local file = recipe "local cnas = require 'cnas'\nlocal x = cnas.zeros(2, 3)\nreturn x:reshape({ 5 })\n"
+    local status, _, err = T.run { file }
     T.equal(status, 1)
     T.contains(err, "reshape")
     T.contains(err, "recipe.lua:3:")
@@ -148,7 +157,8 @@ T.describe("a misspelt global", function()
   end
 
   T.it("is an error where it is read and names the nearest local", function()
-    T.contains(complaint "local accuracy = 1\nprint(acuracy)", "recipe.lua:2: undefined global 'acuracy' (did you mean 'accuracy'?)")
+    local err = complaint "local accuracy = 1\nprint(acuracy)"
+    T.contains(err, "recipe.lua:2: undefined global 'acuracy' (did you mean 'accuracy'?)")
   end)
 
   T.it("names a local of the file that the function did not use", function()
@@ -172,8 +182,8 @@ T.describe("a misspelt global", function()
   end)
 
   T.it("is not what a top level assigns", function()
-    T.equal({ T.run { recipe "counter = 1\nlocal function f() counter = counter + 1 end\nf()\nprint(counter, rawget(_G, 'x'))" } },
-      { 0, "2\tnil\n", "" })
+    local file = recipe "count = 1\nlocal function f() count = count + 1 end\nf()\nprint(count, rawget(_G, 'x'))"
+    T.equal({ T.run { file } }, { 0, "2\tnil\n", "" })
   end)
 end)
 
@@ -260,7 +270,8 @@ T.describe("the interactive loop", function()
   end)
 
   T.it("asks for more lines of an unfinished chunk", function()
-    T.equal({ session "for i = 1, 2 do\n  print(i)\nend\nf = function()\n  return 7\nend\nf()\n" }, { 0, "1\n2\n7\n", "" })
+    local lines = "for i = 1, 2 do\n  print(i)\nend\nf = function()\n  return 7\nend\nf()\n"
+    T.equal({ session(lines) }, { 0, "1\n2\n7\n", "" })
   end)
 
   T.it("opens tables and has the library at hand", function()

@@ -1,12 +1,13 @@
--- spec.lua - what a spec file is written with: describe, it, a few expectations, temporary folders, the program as a process.
+-- spec.lua - what a spec file is written with: describe, it, a few expectations, temporary folders, the program as a
+-- process.
 --
 --   local T = require "spec"
 --   T.describe("relu", function()
 --     T.it("keeps positive values", function() T.equal(f(2), 2) end)
 --   end)
 --
--- A test passes when its function returns; an expectation that fails raises at the line that states it. run.lua runs spec
--- files and prints the closing line.
+-- A test passes when its function returns; an expectation that fails raises at the line that states it. run.lua runs
+-- spec files and prints the closing line.
 
 local spec = { passed = 0, failed = 0, skipped = 0 }
 
@@ -111,7 +112,8 @@ local function flat(v, out)
   return out
 end
 
---- |a - b| <= tolerance * |b| (default 1e-6) in the 2-norm. Numbers, nested tables of numbers and tensors, of equal counts.
+--- |a - b| <= tolerance * |b| (default 1e-6) in the 2-norm. Numbers, nested tables of numbers and tensors, of equal
+--- counts.
 function spec.near(a, b, tolerance, about)
   local x, y, error_sum, sum = flat(a, {}), flat(b, {}), 0, 0
   tolerance = tolerance or 1e-6
@@ -130,15 +132,16 @@ end
 
 --- The text contains `part` (plain text, no pattern).
 function spec.contains(whole, part)
-  if not tostring(whole):find(part, 1, true) then error("expected to find " .. text(part) .. " in:\n" .. tostring(whole), 2) end
+  if tostring(whole):find(part, 1, true) then return end
+  error("expected to find " .. text(part) .. " in:\n" .. tostring(whole), 2)
 end
 
 --- f(...) raises an error whose text matches the Lua pattern; returns the error.
 function spec.raises(message, f, ...)
   local ok, e = pcall(f, ...)
   if ok then error("expected an error like " .. text(message) .. ", but none came", 2) end
-  if not tostring(e):find(message) then error("expected an error like " .. text(message) .. ", got: " .. tostring(e), 2) end
-  return e
+  if tostring(e):find(message) then return e end
+  error("expected an error like " .. text(message) .. ", got: " .. tostring(e), 2)
 end
 
 -- ---------------------------------------------------------------- files and processes
