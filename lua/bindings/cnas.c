@@ -8,5 +8,6 @@ int luaopen_cnas_engine(lua_State *L) {
   cnL_open_custom(L);
   cnL_open_random(L);
   cnL_open_io(L);
+  cnL_open_data(L);
   return 1;
 }

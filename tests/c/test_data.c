@@ -259,7 +259,8 @@ static void augmentation_is_torchvisions(void **state) {
   CnNormal normal;
   cn_normal_init(&normal, d->images);
   CnRng stream = cn_rng_named(3, "augment:test");
-  static const CnAugment settings[] = { { 0, false, 0 }, { 4, false, 0 }, { 0, true, 0 }, { 4, true, 16 }, { 32, 1, 6 } };
+  static const CnAugment settings[] = { { 0, false, 0 }, { 4, false, 0 }, { 0, true, 0 }, { 4, true, 16 },
+                                         { 32, true, 6 } };
   for (size_t s = 0; s < sizeof settings / sizeof *settings; s++)
     for (int i = 0; i < 50; i++) {
       float fast[3072], plain[3072];
