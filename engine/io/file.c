@@ -32,6 +32,13 @@ static int sync_whole(int fd) {
   return r;
 }
 
+static int rename_whole(const char *from, const char *to) {
+  int r;
+  do r = cn_system.rename(from, to);
+  while (r < 0 && errno == EINTR);
+  return r;
+}
+
 static int write_whole(int fd, const void *data, size_t size) {
   for (const char *at = data; size > 0;) {
     ssize_t n = cn_system.write(fd, at, size);
@@ -241,7 +248,7 @@ CnErr cn_writer_commit(CnWriter *w) {
   if (synced && !closed) reason = errno;
   w->fd = -1;
   CnErr e = CN_OK;
-  if (synced && closed && cn_system.rename(w->temporary, w->path) < 0) {
+  if (synced && closed && rename_whole(w->temporary, w->path) < 0) {
     reason = errno;
     closed = false;
   }
@@ -375,7 +382,7 @@ CnErr cn_file_truncate(const char *path, int64_t size) {
 }
 
 CnErr cn_file_rename(const char *from, const char *to) {
-  if (cn_system.rename(from, to) < 0) return fail_missing("rename", from);
+  if (rename_whole(from, to) < 0) return fail_missing("rename", from);
   if (sync_folder_of(to) < 0) return cn_fail(CN_EIO, "renamed %s but cannot sync its folder: %s", to, strerror(errno));
   return CN_OK;
 }

@@ -89,7 +89,8 @@ static CnErr check_number(Text *t, CnJsonNumbers numbers) {
   memcpy(copy, t->at, (size_t)(c - t->at));
   double value = strtod(copy, NULL);
   if (!isfinite(value)) return fail_at(t, "a number too large for a double");
-  if (numbers == CN_JSON_COUNTS && value > 0x1p53) return fail_at(t, "a whole number beyond 2^53");
+  if (numbers == CN_JSON_COUNTS && (whole > 16 || strtoll(copy, NULL, 10) > (int64_t)1 << 53))
+    return fail_at(t, "a whole number beyond 2^53");
   t->at = c;
   return CN_OK;
 }
@@ -105,12 +106,12 @@ static CnErr check_text(Text *t, CnJsonNumbers numbers) {
     } else {
       if ((c == '[' || c == '{') && ++depth > CN_JSON_DEPTH)
         return fail_at(t, "nested too deeply (more than 100 levels)");
-      if (c == ']' || c == '}') depth--;
+      if ((c == ']' || c == '}') && --depth < 0) return fail_at(t, "a closing bracket without its opening one");
       if (!c || !strchr(" \t\r\n[]{},:truefalsn", c)) return fail_at(t, "a character that does not belong here");
       t->at++;
     }
   }
-  return CN_OK;
+  return depth > 0 ? fail_at(t, "the text ends inside a value") : CN_OK;
 }
 
 static int by_key(const void *a, const void *b) {
@@ -162,7 +163,6 @@ CnErr cn_json_parse(cJSON **out, const char *text, size_t length, const char *wh
   const char *stop = t.at;
   cJSON *tree = cJSON_ParseWithLengthOpts(t.at, (size_t)(t.end - t.at), &stop, false);
   t.at = stop;
-  if (!tree && stop >= t.end) return fail_at(&t, "the text ends inside a value");
   if (!tree) return fail_at(&t, "not JSON");
   t.at += blanks(&t, t.at);
   CnErr e = t.at < t.end ? fail_at(&t, "more text after the value") : check_keys(tree, what);
