@@ -1,0 +1,170 @@
+-- A search that is killed, interrupted or runs out of disk, and goes on: the same bytes as one that was left alone.
+--
+-- CNAS_KILLS (25) says how often it is killed, CNAS_KILL_SEED (1) where: the moments are drawn from it and printed.
+local T = require "spec"
+local cnas = require "cnas"
+
+local here = arg[0]:match("^(.*)/tests/lua/[^/]*$") or "."
+local recipe = here .. "/recipes/curriculum_search.lua"
+local options = "--data shapes --train-images 192 --channels 3 --layers 3 --nodes 2 --hidden 8 --batch 24 --warmup 1 "
+  .. "--epochs 1 --derive-images 24 --derive-samples 2 --derive-rounds 1 --compare-uniform --save-every 0.1 --threads 2"
+
+-- The command of a search in `folder`; resuming, it needs no other option.
+local function command(folder, resume)
+  return ("%s %s -o %s %s"):format(T.quote(T.program), T.quote(recipe), T.quote(folder),
+                                   resume and "--resume --save-every 0.1" or options)
+end
+
+local function whole_search(folder)
+  local started = cnas.clock()
+  local status, _, err = T.shell(command(folder) .. " </dev/null")
+  T.equal(status, 0, err)
+  return cnas.clock() - started
+end
+
+local function without_times(text)
+  local lines = {}
+  for line in text:gmatch("[^\n]+") do
+    local fields = cnas.json.decode(line)
+    fields.time = nil
+    lines[#lines + 1] = cnas.json.encode(fields)
+  end
+  return table.concat(lines, "\n")
+end
+
+-- Everything of a finished run that must not depend on how often it was stopped.
+local function essence(folder)
+  local names = cnas.file.list(folder .. "/checkpoints")
+  local parts = { [names[#names]] = T.read(folder .. "/checkpoints/" .. names[#names]),
+                  metrics = without_times(T.read(folder .. "/metrics.jsonl")) }
+  for _, name in ipairs(cnas.file.list(folder .. "/genotypes")) do
+    parts[name] = T.read(folder .. "/genotypes/" .. name)
+  end
+  return parts
+end
+
+local function same(folder, expected, about)
+  local parts, count = essence(folder), 0
+  for name, bytes in pairs(expected) do
+    T.truthy(parts[name] == bytes, about .. ": " .. name .. " differs")
+    count = count + 1
+  end
+  for _ in pairs(parts) do count = count - 1 end
+  T.equal(count, 0)
+end
+
+local reference -- { folder's essence, seconds } of a search that nobody disturbed
+local function undisturbed()
+  if not reference then
+    local folder = T.folder() .. "/run"
+    local seconds = whole_search(folder)
+    reference = { essence = essence(folder), seconds = seconds }
+  end
+  return reference
+end
+
+T.describe("a search", function()
+  T.it("killed at random moments and resumed ends in the same bytes", function()
+    local kills, seed = tonumber(os.getenv("CNAS_KILLS") or "25"), tonumber(os.getenv("CNAS_KILL_SEED") or "1")
+    local expected = undisturbed()
+    local rng, killed, runs, moments = cnas.rng(seed, "kill"), 0, 0, {}
+    while killed < kills do
+      local folder = T.folder() .. "/run"
+      runs = runs + 1
+      local status
+      repeat
+        local resume = cnas.file.exists(folder) ~= false
+        local moment = ("%.3f"):format(0.02 + rng:uniform() * math.max(0.5, 0.25 * expected.seconds))
+        local limit = killed < kills and "timeout -s KILL " .. moment .. " " or ""
+        local err
+        status, _, err = T.shell(limit .. command(folder, resume) .. " </dev/null")
+        if status == 137 then
+          killed = killed + 1
+          moments[killed] = moment
+        else
+          T.equal(status, 0, err)
+        end
+      until status == 0
+      same(folder, expected.essence, "run " .. runs)
+    end
+    print(("killed %d times in %d searches of %.1f s, seed %d, after: %s s"):format(killed, runs, expected.seconds, seed,
+          table.concat(moments, " ")))
+  end)
+
+  T.it("stops in good order at Ctrl-C and SIGTERM with status 5, and goes on", function()
+    local expected = undisturbed()
+    for _, signal in ipairs { "INT", "TERM" } do
+      local folder = T.folder() .. "/run"
+      local status, _, err = T.shell(("timeout --preserve-status -s %s %.2f %s </dev/null"):format(signal,
+        0.4 * expected.seconds, command(folder)))
+      T.equal(status, 5, err)
+      T.contains(err, "go on with: cnas " .. recipe .. " -o " .. folder .. " --resume")
+      T.equal(err:find("traceback"), nil)
+      T.equal(T.shell(command(folder, true) .. " </dev/null"), 0)
+      same(folder, expected.essence, signal)
+    end
+  end)
+
+  T.it("whose newest checkpoint is damaged goes on from the one before", function()
+    local expected = undisturbed()
+    local folder = T.folder() .. "/run"
+    T.shell(("timeout -s KILL %.2f %s </dev/null"):format(0.6 * expected.seconds, command(folder)))
+    local names = cnas.file.list(folder .. "/checkpoints")
+    local newest
+    for _, name in ipairs(names) do if name:find("%.safetensors$") and name:sub(1, 1) ~= "." then newest = name end end
+    local path = folder .. "/checkpoints/" .. T.truthy(newest, "no checkpoint was written in time")
+    cnas.file.truncate(path, cnas.file.size(path) - 1)
+    local status, _, err = T.shell(command(folder, true) .. " </dev/null")
+    T.equal(status, 0, err)
+    T.contains(err, "checkpoint not used")
+    cnas.file.remove(path .. ".bad")
+    same(folder, expected.essence, "after a damaged checkpoint")
+  end)
+
+  -- `limit` is a shell prefix under which files cannot grow beyond a size.
+  local function runs_out_of_disk(folder, prefix)
+    local status, _, err = T.shell(prefix .. command(folder, true) .. " </dev/null")
+    T.equal(status, 3, err)
+    T.contains(err, folder .. "/checkpoints/")
+    T.equal(err:find("traceback"), nil)
+  end
+
+  T.it("that cannot save says so with status 3, keeps the checkpoint before, and goes on later", function()
+    local expected = undisturbed()
+    local folder = T.folder() .. "/run"
+    T.shell(("timeout -s KILL %.2f %s </dev/null"):format(0.5 * expected.seconds, command(folder)))
+    local names = cnas.file.list(folder .. "/checkpoints")
+    runs_out_of_disk(folder, "trap '' XFSZ; ulimit -f 8; ")
+    T.equal(cnas.file.list(folder .. "/checkpoints")[1], names[1])
+    T.truthy(next(cnas.safetensors.load(folder .. "/checkpoints/" .. cnas.file.list(folder .. "/checkpoints")[1])))
+    T.equal(T.shell(command(folder, true) .. " </dev/null"), 0)
+    same(folder, expected.essence, "after a full disk")
+  end)
+
+  T.it("on a full file system keeps the checkpoint before", function()
+    local expected = undisturbed()
+    local disk = T.folder()
+    if T.shell("mount -t tmpfs -o size=1500k cnas-test " .. T.quote(disk)) ~= 0 then T.skip("no tmpfs may be mounted here") end
+    local folder = disk .. "/run"
+    local ok, message = pcall(function()
+      T.shell(("timeout -s KILL %.2f %s </dev/null"):format(0.5 * expected.seconds, command(folder)))
+      T.shell("head -c 2000000 /dev/zero >" .. T.quote(disk) .. "/filler")
+      runs_out_of_disk(folder, "")
+      os.remove(disk .. "/filler")
+      T.equal(T.shell(command(folder, true) .. " </dev/null"), 0)
+      same(folder, expected.essence, "after a full disk")
+    end)
+    T.shell("umount " .. T.quote(disk))
+    if not ok then error(message, 0) end
+  end)
+
+  T.it("refuses a folder in use with status 6", function()
+    local folder = T.folder() .. "/run"
+    cnas.file.mkdir(folder)
+    local lock <close> = cnas.file.lock(folder)
+    local status, _, err = T.shell(command(folder) .. " </dev/null")
+    T.equal(status, 6, err)
+    T.contains(err, folder)
+    T.truthy(lock)
+  end)
+end)
