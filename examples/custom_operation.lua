@@ -25,7 +25,9 @@ end
 local space = cnas.space { "sep_conv_3x3", "max_pool_3x3", "skip_connect", bottleneck = bottleneck }
 print("the space: " .. table.concat(space:names(), ", "))
 
-local net = cnas.supernet { space = space, channels = 4, layers = 3, nodes = 2, classes = 10, rng = cnas.rng(1, "weights") }
+local net = cnas.supernet {
+  space = space, channels = 4, layers = 3, nodes = 2, classes = 10, rng = cnas.rng(1, "weights"),
+}
 local controller = cnas.controller { space = space, nodes = 2, hidden = 16, seed = 1 }
 local weights = cnas.optim.sgd(net:parameters(), { lr = 0.05, momentum = 0.9, nesterov = true })
 print(("the supernet: %d parameters"):format(net:count()))

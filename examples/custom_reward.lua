@@ -10,7 +10,9 @@ local cnas = require "cnas"
 local seed, size = 1, 32
 local train, valid = cnas.data.load("shapes", { train_images = 480, split = 0.5, seed = seed })
 local space = cnas.space.darts()
-local net = cnas.supernet { space = space, channels = 4, layers = 3, nodes = 2, classes = 10, rng = cnas.rng(seed, "weights") }
+local net = cnas.supernet {
+  space = space, channels = 4, layers = 3, nodes = 2, classes = 10, rng = cnas.rng(seed, "weights"),
+}
 local controller = cnas.controller { space = space, nodes = 2, hidden = 32, seed = seed }
 local weights = cnas.optim.sgd(net:parameters(), { lr = 0.05, momentum = 0.9, nesterov = true })
 local policy = cnas.optim.adam(controller:parameters(), { lr = 0.01 })

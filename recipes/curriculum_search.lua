@@ -1,5 +1,5 @@
--- curriculum_search.lua - a search whose space opens stage by stage: Guo et al., "Breaking the Curse of Space Explosion:
--- Towards Efficient NAS with Curriculum Search", ICML 2020.
+-- curriculum_search.lua - a search whose space opens stage by stage: Guo et al., "Breaking the Curse of Space
+-- Explosion: Towards Efficient NAS with Curriculum Search", ICML 2020.
 --
 --   cnas recipes/curriculum_search.lua --preset quick       eight stages on drawn shapes, in minutes
 --   cnas recipes/curriculum_search.lua                      the published search on CIFAR-10
@@ -21,7 +21,7 @@ local opt = cnas.options {
   { "root", default = "data", help = "folder of the datasets" },
   { "download", default = false, help = "fetch the dataset when it is not there" },
   { "train_images", default = 0, min = 0, help = "use so many training images; 0: all" },
-  { "split", default = 0.4, min = 0.01, max = 0.99, help = "part of them that trains weights; the rest the controller" },
+  { "split", default = 0.4, min = 0.01, max = 0.99, help = "part of them for the weights; the rest: controller" },
   { "augment_valid", default = true, help = "augment the controller's part too" },
   -- curriculum
   { "grow", default = "op", choices = { "op", "node", "fix" }, help = "what a stage opens: an operation, a node, all" },

@@ -7,7 +7,9 @@ local args = {}
 -- Errors that a program may want to tell apart are tables { code =, message = } that print as their message; the host
 -- turns the code into the exit status. The engine raises the same kind of table.
 local Failure = { __name = "cnas.Error" }
-Failure.__index = function(_, key) return string[key] and function(self, ...) return string[key](self.message, ...) end end
+Failure.__index = function(_, key) -- string methods work on the message
+  return string[key] and function(self, ...) return string[key](self.message, ...) end
+end
 Failure.__tostring = function(self) return self.message end
 Failure.__concat = function(a, b) return tostring(a) .. tostring(b) end
 
@@ -19,10 +21,10 @@ end
 
 -- How many letters must be inserted, removed, replaced or exchanged with their neighbour to make b of a.
 local function distance(a, b)
-  local before, last, row = {}, {}, {}
+  local before, last = {}, {}
   for j = 0, #b do last[j] = j end
   for i = 1, #a do
-    row = { [0] = i }
+    local row = { [0] = i }
     for j = 1, #b do
       local same = a:byte(i) == b:byte(j)
       row[j] = math.min(last[j] + 1, row[j - 1] + 1, last[j - 1] + (same and 0 or 1))

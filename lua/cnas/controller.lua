@@ -38,7 +38,7 @@ local function parameters_of(cell, nodes, operations, hidden, dtype, rng)
   return network, list
 end
 
--- What a controller can be told; see the README for the guards.
+-- What a controller can be told.
 local known = {
   "space", "nodes", seed = 1, hidden = 128, dtype = "f32",
   temperature = args.optional,    -- logits are divided by it
@@ -115,8 +115,8 @@ function Controller:allowed_ops(skips)
   return list
 end
 
--- Walks over the choices of one cell. choose(kind, candidates, t, which) returns the chosen one: kind is "node" or "op",
--- candidates are numbers from 0. Returns the triples.
+-- Walks over the choices of one cell. choose(kind, candidates, t, which) returns the chosen one: kind is "node" or
+-- "op", candidates are numbers from 0. Returns the triples.
 function Controller:walk(choose)
   local triples, skips = {}, 0
   for t = 2, self.open_nodes + 1 do

@@ -1,7 +1,7 @@
 -- curriculum.lua - in which order the search space opens.
 --
--- A curriculum is a list of stages { index, name, nodes, ops }: how many inner nodes are open, and the names of the open
--- operations. The numbering of a supernet and of a controller stays that of the space: a stage says what may be chosen.
+-- A curriculum is a list of stages { index, name, nodes, ops }: how many inner nodes are open, and the names of the
+-- open operations. Supernet and controller number operations as the space does: a stage says what may be chosen.
 
 local cnas = require "cnas"
 local args = require "cnas.args"

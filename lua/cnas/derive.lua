@@ -1,7 +1,8 @@
 -- derive.lua - run:derive: the best of the architectures that a controller proposes at the end of a stage.
 --
--- Candidates are chosen by their accuracy on the validation split without augmentation; that on the test set is measured
--- for the chosen ones alone and reported beside it. Batch norm uses the statistics of the batch, as in the search.
+-- Candidates are chosen by their accuracy on the validation split without augmentation; that on the test set is
+-- measured for the chosen ones alone and reported beside it. Batch norm uses the statistics of the batch, as in the
+-- search.
 
 local cnas = require "cnas"
 local args = require "cnas.args"

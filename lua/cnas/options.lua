@@ -171,9 +171,11 @@ local function help(spec, list, presets, script)
         end
         if option.short then left = option.short .. ", " .. left end
         local text = option.help or ""
-        if option.type == "boolean" and option.default then text = "do not: " .. text
-        elseif option.type ~= "boolean" and option.default ~= nil then
-          text = ("%s [%s]"):format(text, option.type == "number" and ("%.14g"):format(option.default) or option.default)
+        if option.type == "boolean" then
+          text = (option.default and "do not: " or "") .. text
+        elseif option.default ~= nil then
+          local default = option.type == "number" and ("%.14g"):format(option.default) or option.default
+          text = ("%s [%s]"):format(text, default)
         end
         show(left, text)
       end
@@ -201,15 +203,15 @@ end
 local about = setmetatable({}, { __mode = "k" })
 
 local Options = { __name = "cnas.Options" }
-Options.__index = function(self, name)
-  local known = about[self]
-  if known.byname[name] then return nil end -- declared, without a value
-  error(("there is no option '%s'%s"):format(tostring(name), args.suggestion(tostring(name), args.keys(known.byname))), 2)
+local function declared(self, name)
+  local byname = about[self].byname
+  if byname[name] then return end
+  error(("there is no option '%s'%s"):format(tostring(name), args.suggestion(tostring(name), args.keys(byname))), 3)
 end
+Options.__index = function(self, name) declared(self, name) end -- one without a value is nil
 Options.__newindex = function(self, name, value)
-  if about[self].byname[name] then return rawset(self, name, value) end
-  error(("there is no option '%s'%s"):format(tostring(name),
-        args.suggestion(tostring(name), args.keys(about[self].byname))), 2)
+  declared(self, name)
+  rawset(self, name, value)
 end
 
 -- The options of `spec` from a list of words. Second result: the help text, when it was asked for.

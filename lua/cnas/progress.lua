@@ -37,7 +37,8 @@ end
 
 local function number(value)
   if math.type(value) == "integer" then return tostring(value) end
-  return (math.abs(value) >= 1000 and "%.0f" or math.abs(value) >= 0.1 and "%.3f" or value == 0 and "%d" or "%.2g"):format(value)
+  local size = math.abs(value)
+  return (size >= 1000 and "%.0f" or (size >= 0.1 or size == 0) and "%.3f" or "%.2g"):format(value)
 end
 
 -- "loss 1.532  accuracy 0.443": the values in the order of `names`.

@@ -1,10 +1,10 @@
 -- run.lua - a run is a folder and a place in the recipe's loops.
 --
--- A recipe's loops are plain `for` loops over run:stages, run:epochs and run:batches. Each loop is known by its ordinal:
--- it is the first, second, … loop that began within the present item of the loop around it. So a place in the program is
--- a path of (loop, item) pairs, and going on from one means that loops before it yield nothing, loops on the path begin
--- at its item, and the last begins with the item that was next. Everything else that a recipe knows is in the objects it
--- keeps (run:keep), saved and given back together with the path. A recipe may do what it likes inside its loops as
+-- A recipe's loops are plain `for` loops over run:stages, run:epochs and run:batches. Each is known by its ordinal: it
+-- is the first, second, … loop that began within the present item of the loop around it. So a place in the program is a
+-- path of (loop, item) pairs, and going on from one means that loops before it yield nothing, loops on the path begin
+-- at its item, and the last begins with the item that was next. Everything else that a recipe knows is in the objects
+-- it keeps (run:keep), saved and given back together with the path. A recipe may do what it likes inside its loops as
 -- long as what it does depends on kept objects, options and items alone.
 
 local cnas = require "cnas"
@@ -280,8 +280,8 @@ function Run:epochs(name, count)
   end)
 end
 
--- One pass over a dataset in batches: x (N,H,W,C) f32, y (N) i64. Each pass of a run has a number of its own, from which
--- the loader draws the order and the augmentation. Options: augment, shuffle (both true), drop_last (false).
+-- One pass over a dataset in batches: x (N,H,W,C) f32, y (N) i64. Each pass of a run has a number of its own, from
+-- which the loader draws the order and the augmentation. Options: augment, shuffle (both true), drop_last (false).
 function Run:batches(dataset, batch, given)
   local o = args.check("run:batches", given or {}, { augment = true, shuffle = true, drop_last = false })
   local level = self:enter()

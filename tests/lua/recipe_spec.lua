@@ -4,9 +4,11 @@ local cnas = require "cnas"
 
 local here = arg[0]:match("^(.*)/tests/lua/[^/]*$") or "."
 local recipe = here .. "/recipes/curriculum_search.lua"
-local tiny = { "--data", "shapes", "--train-images", "96", "--channels", "2", "--layers", "3", "--nodes", "2", "--hidden",
-               "8", "--batch", "24", "--warmup", "1", "--epochs", "1", "--derive-images", "24", "--derive-samples", "2",
-               "--derive-rounds", "1", "--threads", "2" }
+local tiny = {}
+for word in ([[--data shapes --train-images 96 --channels 2 --layers 3 --nodes 2 --hidden 8 --batch 24 --warmup 1
+  --epochs 1 --derive-images 24 --derive-samples 2 --derive-rounds 1 --threads 2]]):gmatch("%S+") do
+  tiny[#tiny + 1] = word
+end
 
 -- Runs the recipe with the tiny options and others; returns status, output, errors.
 local function search(folder, more, o)
@@ -27,8 +29,8 @@ T.describe("the curriculum search", function()
     T.equal(err, "")
     local names = cnas.file.list(folder)
     local text = table.concat(names, " ")
-    for _, name in ipairs { "checkpoints", "config.json", "drawings", "genotypes", "lock", "metrics.jsonl", "recipe.lua",
-                            "summary.json", "tfevents" } do
+    for _, name in ipairs { "checkpoints", "config.json", "drawings", "genotypes", "lock", "metrics.jsonl",
+                            "recipe.lua", "summary.json", "tfevents" } do
       T.contains(text, name)
     end
     T.equal(#cnas.file.list(folder .. "/checkpoints"), 3)
@@ -52,7 +54,9 @@ T.describe("the curriculum search", function()
     local lines = 0
     for line in T.read(folder .. "/metrics.jsonl"):gmatch("[^\n]+") do
       local fields = cnas.json.decode(line)
-      if fields.phase == "search" then T.truthy(fields.loss and fields.accuracy and fields.reward and fields.entropy) end
+      if fields.phase == "search" then
+        T.truthy(fields.loss and fields.accuracy and fields.reward and fields.entropy)
+      end
       lines = lines + 1
     end
     T.equal(lines, 8 * 3)
@@ -94,8 +98,8 @@ T.describe("the curriculum search", function()
   T.it("shows every option with --help", function()
     local status, out = T.run { recipe, "--help" }
     T.equal(status, 0)
-    for _, part in ipairs { "--warmup N", "epochs of a stage with uniform samples [20]", "--policy-lr X", "--max-skip N",
-                            "quick", "paper", "--resume", "-o, --out DIR" } do
+    for _, part in ipairs { "--warmup N", "epochs of a stage with uniform samples [20]", "--policy-lr X",
+                            "--max-skip N", "quick", "paper", "--resume", "-o, --out DIR" } do
       T.contains(out, part)
     end
   end)
@@ -146,7 +150,8 @@ T.describe("the curriculum search", function()
   end)
 
   T.it("shows a Lua error with the recipe's line", function()
-    local mine = T.write(T.folder() .. "/mine.lua", T.read(recipe):gsub("return accuracy\n", "return accuracy.value.of\n"))
+    local source = T.read(recipe):gsub("return accuracy\n", "return accuracy.value.of\n")
+    local mine = T.write(T.folder() .. "/mine.lua", source)
     local words = { mine, "-o", T.folder() .. "/run", "--grow", "fix" }
     table.move(tiny, 1, #tiny, #words + 1, words)
     local status, _, err = T.run(words)

@@ -76,7 +76,7 @@ T.describe("a search", function()
         local resume = cnas.file.exists(folder) ~= false
         local moment = ("%.3f"):format(0.02 + rng:uniform() * math.max(0.5, 0.25 * expected.seconds))
         local limit = killed < kills and "timeout -s KILL " .. moment .. " " or ""
-        local err
+        local _, err
         status, _, err = T.shell(limit .. command(folder, resume) .. " </dev/null")
         if status == 137 then
           killed = killed + 1
@@ -87,8 +87,8 @@ T.describe("a search", function()
       until status == 0
       same(folder, expected.essence, "run " .. runs)
     end
-    print(("killed %d times in %d searches of %.1f s, seed %d, after: %s s"):format(killed, runs, expected.seconds, seed,
-          table.concat(moments, " ")))
+    print(("killed %d times in %d searches of %.1f s, seed %d, after: %s s"):format(killed, runs, expected.seconds,
+          seed, table.concat(moments, " ")))
   end)
 
   T.it("stops in good order at Ctrl-C and SIGTERM with status 5, and goes on", function()
@@ -144,7 +144,9 @@ T.describe("a search", function()
   T.it("on a full file system keeps the checkpoint before", function()
     local expected = undisturbed()
     local disk = T.folder()
-    if T.shell("mount -t tmpfs -o size=1500k cnas-test " .. T.quote(disk)) ~= 0 then T.skip("no tmpfs may be mounted here") end
+    if T.shell("mount -t tmpfs -o size=1500k cnas-test " .. T.quote(disk)) ~= 0 then
+      T.skip("no tmpfs may be mounted here")
+    end
     local folder = disk .. "/run"
     local ok, message = pcall(function()
       T.shell(("timeout -s KILL %.2f %s </dev/null"):format(0.5 * expected.seconds, command(folder)))

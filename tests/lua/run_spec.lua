@@ -3,6 +3,7 @@
 local T = require "spec"
 local cnas = require "cnas"
 
+-- luacheck: push ignore 122 (fields of io)
 local function quiet(f, ...) -- without the lines that a run prints
   local out, err = io.stdout, io.stderr
   local sink <close> = assert(io.open("/dev/null", "w"))
@@ -13,6 +14,7 @@ local function quiet(f, ...) -- without the lines that a run prints
   if not results[1] then error(results[2], 0) end
   return table.unpack(results, 2, results.n)
 end
+-- luacheck: pop
 
 -- What is kept: a list of numbers with its state.
 local function journal()
@@ -34,7 +36,9 @@ local function dataset() return (cnas.data.load("shapes", { train_images = 20, s
 local function count(folder, resume, stop, save_every)
   return quiet(function()
     local data = dataset()
-    local run <const> = cnas.run.open { out = folder, resume = resume, seed = 1, save_every = save_every or 0, keep = 2 }
+    local run <const> = cnas.run.open {
+      out = folder, resume = resume, seed = 1, save_every = save_every or 0, keep = 2,
+    }
     local log, rng = journal(), cnas.rng(1, "test")
     run:keep { journal = log, rng = rng }
     local n = 0
@@ -103,8 +107,8 @@ T.describe("a run", function()
 
   T.it("is over when it is over: resuming does nothing more", function()
     local folder = T.folder()
-    local list, before = count(folder), nil
-    before = last_checkpoint(folder)
+    local list = count(folder)
+    local before = last_checkpoint(folder)
     T.equal(count(folder, true, function() error("no batch is left") end), list)
     T.truthy(last_checkpoint(folder) == before)
   end)
