@@ -30,15 +30,23 @@ typedef struct CnGenotype {
   CnCellArch normal, reduction;
 } CnGenotype;
 
+static inline int cn_cell_nodes(const CnCellArch *cell) { return cell->count / 2; } /* inner nodes */
+
 struct CnSpace;
-/* Checks shape, order and, unless `space` is NULL, operation names. The message names the cell and the triple:
-** "normal: triple 3 (sep_conv_3x3, 4, 3): from must be less than to". CN_EDATA. */
+/* Checks shape, order (the two triples of node 2 first, then those of node 3, …) and, unless `space` is NULL, operation
+** names. The message names the cell and the triple, which count from 1:
+** "genotype: normal: triple 3 (sep_conv_3x3, 4, 3): from must be less than to: a cell has no cycles". CN_EDATA. */
 CnErr cn_genotype_check(const CnGenotype *g, const struct CnSpace *space);
 
-/* JSON {"normal":[["op",from,to],…],"normal_concat":[…],"reduction":…,"reduction_concat":…}, or the Python text of
-** published genotypes (DARTS: pairs (op, from), `reduce`; CNAS: triples, `reduced`). Checked before it is returned. */
+/* An operation's name may go into files and parameter names: letters, digits and _, 1 … CN_OP_NAME-1 of them. */
+bool cn_op_name_ok(const char *name);
+
+/* JSON {"normal":[["op",from,to],…],"normal_concat":[…],"reduction":…,"reduction_concat":…} (other keys are ignored, so
+** a record with its accuracies may be given whole; the keys of published CNAS records are known too), or the Python text
+** of published genotypes: DARTS's pairs (op, from), CNAS's triples. Without a concat all inner nodes are in it.
+** Checked before it is returned. */
 CnErr cn_genotype_parse(CnGenotype *out, const char *text, size_t length);
-/* A new string (cn_free): JSON, or the text in triples (`darts` false) or pairs (`darts` true). */
+/* A new string (cn_free): JSON in one line; Python text as published by CNAS (triples), or by DARTS (pairs). */
 CnErr cn_genotype_json(char **out, const CnGenotype *g);
 CnErr cn_genotype_text(char **out, const CnGenotype *g, bool darts);
 

@@ -27,11 +27,14 @@ CnErr cn_linear_new(CnModule **out, int64_t inp, int64_t outp, bool bias, CnRng 
 CnErr cn_embedding_new(CnModule **out, int64_t rows, int64_t width, CnRng *rng);       /* "weight" (V,E), normal(0,1) */
 /* "weight_ih" (I,4H), "weight_hh" (H,4H), "bias" (4H), uniform in ±1/sqrt(H). Called with x, h, c; gives h and c. */
 CnErr cn_lstm_cell_new(CnModule **out, int64_t inp, int64_t hidden, CnRng *rng);
+bool cn_lstm_cell_is(const CnModule *m);
 CnErr cn_lstm_cell_forward(CnModule *m, CnTensor **h, CnTensor **c, CnTensor *x, CnTensor *h0, CnTensor *c0);
 
 CnErr cn_relu_new(CnModule **out);
 CnErr cn_identity_new(CnModule **out);
+bool cn_identity_is(const CnModule *m);
 CnErr cn_zero_new(CnModule **out, int64_t stride);                /* "none": zeros of the strided shape */
+bool cn_zero_is(const CnModule *m);
 CnErr cn_max_pool_new(CnModule **out, int64_t kernel, int64_t stride, int64_t padding);
 CnErr cn_avg_pool_new(CnModule **out, int64_t kernel, int64_t stride, int64_t padding);
 CnErr cn_global_avg_pool_new(CnModule **out);                     /* (N,H,W,C) -> (N,C) */
@@ -40,7 +43,23 @@ CnErr cn_dropout_new(CnModule **out, double p, CnRng *stream);    /* `stream` is
 CnErr cn_factorized_reduce_new(CnModule **out, int64_t inp, int64_t outp, bool affine, bool track, CnRng *rng);
 /* Children "0", "1", …; each taken by a new reference. */
 CnErr cn_sequential_new(CnModule **out, CnModule *const *children, int n);
+CnErr cn_sequential_add(CnModule *sequence, CnModule *child); /* new reference */
 /* A sequence under the name "op", as published checkpoints spell it. */
 CnErr cn_chain_new(CnModule **out, CnModule *const *children, int n);
+
+/* Writing a sequence down layer by layer, with one check at the end:
+**   CnBuilder b = cn_build_begin();
+**   cn_build_add(&b, cn_relu_new(&b.next));
+**   cn_build_add(&b, cn_conv2d_new(&b.next, options, rng));
+**   return cn_build_chain(out, &b);
+** The first failure is kept, and what had been made is dropped by cn_build_sequential or cn_build_chain. */
+typedef struct CnBuilder {
+  CnModule *sequence, *next;
+  CnErr error;
+} CnBuilder;
+CnBuilder cn_build_begin(void);
+void cn_build_add(CnBuilder *b, CnErr made);
+CnErr cn_build_sequential(CnModule **out, CnBuilder *b);
+CnErr cn_build_chain(CnModule **out, CnBuilder *b);
 
 #endif

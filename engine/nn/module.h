@@ -11,6 +11,13 @@
 
 typedef struct CnModule CnModule;
 
+/* What one pass costs. Multiply-adds as in the literature: convolutions and linear layers count one for each use of a
+** weight, nothing else counts. */
+typedef struct CnCost {
+  int64_t parameters; /* elements */
+  int64_t conv_macs, linear_macs;
+} CnCost;
+
 typedef struct CnModuleKind {
   const char *name; /* "conv2d": for messages and printing */
   /* One output of `x`. Most kinds take one input; `nx` says how many came. */
@@ -19,6 +26,9 @@ typedef struct CnModuleKind {
   void (*destroy)(CnModule *self);
   /* A one-line description of the settings ("3x3, 16 -> 32, stride 2") into text; NULL for none. */
   void (*describe)(const CnModule *self, char *text, size_t size);
+  /* Without computing: adds to `cost` what a call on an input like *x would cost (children through cn_module_cost; own
+  ** parameters are added by the caller) and makes *x the output's. NULL: costs nothing, same shape. */
+  CnErr (*cost)(const CnModule *self, CnCost *cost, CnSpec *x);
 } CnModuleKind;
 
 typedef struct CnSlot { /* one parameter, buffer or child */
@@ -35,6 +45,8 @@ struct CnModule {
   int count, capacity;
   CnSlot *slots;
   void *data;    /* the kind's settings */
+  void *kept;    /* see cn_module_keep */
+  void (*release)(void *kept);
 };
 
 /* For kinds. `data` is taken over on success. */
@@ -42,12 +54,17 @@ CnErr cn_module_new(CnModule **out, const CnModuleKind *kind, void *data);
 /* Both take a new reference. Adding a parameter marks it requires_grad unless `buffer`. */
 CnErr cn_module_add_tensor(CnModule *m, const char *name, CnTensor *t, bool buffer);
 CnErr cn_module_add_child(CnModule *m, const char *name, CnModule *child);
+/* Adds a child just made, whose constructor returned `made` and stored *child: takes over that reference. */
+CnErr cn_module_adopt(CnModule *m, const char *name, CnErr made, CnModule **child);
+/* `release(kept)` is called when the module goes: for what its settings borrow. At once when it keeps something
+** already: CN_EUSAGE. */
+CnErr cn_module_keep(CnModule *m, void *kept, void (*release)(void *kept));
 CnTensor *cn_module_tensor(const CnModule *m, const char *name); /* NULL when there is none; borrowed */
 CnModule *cn_module_child(const CnModule *m, int index);         /* the index-th child; borrowed */
 int cn_module_children(const CnModule *m);
 
 CnModule *cn_module_ref(CnModule *m);
-void cn_module_unref(CnModule *m);
+void cn_module_unref(CnModule *m); /* NULL is allowed */
 
 CnErr cn_module_forward(CnModule *m, CnTensor **out, CnTensor *const *x, int nx);
 static inline CnErr cn_module_forward1(CnModule *m, CnTensor **out, CnTensor *x) {
@@ -58,8 +75,11 @@ void cn_module_train(CnModule *m, bool training);
 /* Calls `visit` for each parameter and buffer of the tree in definition order, with its full name. Stops at an error. */
 typedef CnErr (*CnVisit)(void *context, const char *name, CnTensor *tensor, bool buffer);
 CnErr cn_module_visit(CnModule *m, CnVisit visit, void *context);
-int64_t cn_module_parameter_count(CnModule *m); /* elements of parameters, buffers left out */
-/* Moves parameters and buffers in place to a type and device. */
+int64_t cn_module_parameter_count(const CnModule *m); /* elements of parameters, buffers left out */
+/* Moves parameters and buffers in place to a type and device: the tensors stay the same objects. Gradients are freed. */
 CnErr cn_module_to(CnModule *m, CnDtype dtype, CnDevice device);
+
+/* Adds the cost of one call on an input like *x, and makes *x the output's. */
+CnErr cn_module_cost(const CnModule *m, CnCost *cost, CnSpec *x);
 
 #endif

@@ -20,15 +20,21 @@ CnErr cn_optimizer_new(CnOptimizer **out, CnOptimizerKind kind);
 void cn_optimizer_free(CnOptimizer *o); /* NULL is allowed */
 /* Starts a new group; returns its number (from 0) in *index. */
 CnErr cn_optimizer_add_group(CnOptimizer *o, CnGroup group, int *index);
+/* Usual values: SGD {lr}, Adam {lr, 0.9, 0.999, 1e-8}; all else zero. */
+CnGroup cn_group_defaults(CnOptimizerKind kind, double lr);
+/* CN_EUSAGE for a value out of its range: negative rates, beta outside [0, 1), nesterov without momentum, … */
+CnErr cn_group_check(CnOptimizerKind kind, const CnGroup *group);
 /* Adds a parameter (new reference) to a group under a name that is unique in the optimizer. */
 CnErr cn_optimizer_add(CnOptimizer *o, int group, const char *name, CnTensor *parameter);
+CnOptimizerKind cn_optimizer_kind(const CnOptimizer *o);
 int cn_optimizer_groups(const CnOptimizer *o);
 CnGroup *cn_optimizer_group(CnOptimizer *o, int index); /* borrowed */
 
 /* The 2-norm of all gradients together, in a fixed order, into *norm. */
 CnErr cn_optimizer_grad_norm(CnOptimizer *o, double *norm);
-/* One step; gradients scaled down when their norm is above `clip` (0: never). *norm (may be NULL) gets the norm before.
-** A norm that is not finite: CN_ENOTFINITE names the first bad gradient, and nothing has moved. Gradients are freed. */
+/* One step; gradients are scaled by clip / (norm + 1e-6) when that is below 1 (`clip` 0: never). *norm (may be NULL)
+** gets the norm before. Gradients are freed. A norm that is not finite: CN_ENOTFINITE names the first bad gradient, and
+** nothing has moved; the gradients stay. */
 CnErr cn_optimizer_step(CnOptimizer *o, double clip, double *norm);
 void cn_optimizer_zero_grad(CnOptimizer *o); /* frees gradients */
 

@@ -1,0 +1,23 @@
+/* internal.h - what the files of this folder share: an optimizer's parameters and their state. */
+#ifndef CN_OPTIM_INTERNAL_H
+#define CN_OPTIM_INTERNAL_H
+
+#include "optim/optimizer.h"
+
+typedef struct CnParameter {
+  char *name;
+  int group;
+  CnTensor *tensor;
+  CnTensor *state[2]; /* SGD: momentum; Adam: mean, square. NULL until the first step that needs them */
+  int64_t steps;      /* Adam: steps this parameter took */
+} CnParameter;
+
+struct CnOptimizer {
+  CnOptimizerKind kind;
+  int groups, group_capacity;
+  CnGroup *group;
+  int count, capacity;
+  CnParameter *parameter;
+};
+
+#endif

@@ -1,0 +1,240 @@
+/* optimizer.c - groups of parameters, and the step over those that have a gradient.
+**
+** A step checks and allocates everything before it moves anything: a failure leaves parameters and state as they were.
+** Norms are summed over parameters in the order they were added. */
+#include "optim/optimizer.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "optim/internal.h"
+#include "tensor/autograd.h"
+#include "tensor/op.h"
+
+static const char *const kind_name[] = { [CN_SGD] = "sgd", [CN_ADAM] = "adam" };
+
+CnErr cn_optimizer_new(CnOptimizer **out, CnOptimizerKind kind) {
+  CnOptimizer *o = cn_alloc_zeroed(sizeof *o);
+  if (o == NULL) return CN_EMEMORY;
+  o->kind = kind;
+  *out = o;
+  return CN_OK;
+}
+
+void cn_optimizer_free(CnOptimizer *o) {
+  if (o == NULL) return;
+  for (int i = 0; i < o->count; i++) {
+    CnParameter *p = &o->parameter[i];
+    cn_free(p->name);
+    cn_tensor_unref(p->tensor);
+    cn_tensor_unref(p->state[0]);
+    cn_tensor_unref(p->state[1]);
+  }
+  cn_free(o->parameter);
+  cn_free(o->group);
+  cn_free(o);
+}
+
+/* ---- groups and parameters ---- */
+
+/* Room for one more entry of `size` bytes in *array, which holds `count`. */
+static CnErr reserve(void **array, int count, int *capacity, size_t size) {
+  if (count < *capacity) return CN_OK;
+  int wanted = *capacity > 0 ? 2 * *capacity : 8;
+  void *larger = cn_alloc((size_t)wanted * size);
+  if (larger == NULL) return CN_EMEMORY;
+  if (count > 0) memcpy(larger, *array, (size_t)count * size);
+  cn_free(*array);
+  *array = larger;
+  *capacity = wanted;
+  return CN_OK;
+}
+
+CnGroup cn_group_defaults(CnOptimizerKind kind, double lr) {
+  CnGroup g = { .lr = lr };
+  if (kind == CN_ADAM) {
+    g.beta1 = 0.9;
+    g.beta2 = 0.999;
+    g.eps = 1e-8;
+  }
+  return g;
+}
+
+CnErr cn_group_check(CnOptimizerKind kind, const CnGroup *g) {
+  const char *who = kind_name[kind];
+  if (!(g->lr >= 0 && isfinite(g->lr))) return cn_fail(CN_EUSAGE, "%s: lr must be 0 or more, got %g", who, g->lr);
+  if (!(g->weight_decay >= 0 && isfinite(g->weight_decay)))
+    return cn_fail(CN_EUSAGE, "%s: weight_decay must be 0 or more, got %g", who, g->weight_decay);
+  if (kind == CN_SGD) {
+    if (!(g->momentum >= 0 && g->momentum < 1))
+      return cn_fail(CN_EUSAGE, "sgd: momentum must be in [0, 1), got %g", g->momentum);
+    if (g->nesterov && g->momentum == 0) return cn_fail(CN_EUSAGE, "sgd: nesterov needs a momentum above 0");
+    return CN_OK;
+  }
+  if (!(g->beta1 >= 0 && g->beta1 < 1)) return cn_fail(CN_EUSAGE, "adam: beta1 must be in [0, 1), got %g", g->beta1);
+  if (!(g->beta2 >= 0 && g->beta2 < 1)) return cn_fail(CN_EUSAGE, "adam: beta2 must be in [0, 1), got %g", g->beta2);
+  if (!(g->eps > 0 && isfinite(g->eps))) return cn_fail(CN_EUSAGE, "adam: eps must be above 0, got %g", g->eps);
+  return CN_OK;
+}
+
+CnErr cn_optimizer_add_group(CnOptimizer *o, CnGroup group, int *index) {
+  CN_TRY(cn_group_check(o->kind, &group));
+  CN_TRY(reserve((void **)&o->group, o->groups, &o->group_capacity, sizeof group));
+  o->group[o->groups] = group;
+  *index = o->groups++;
+  return CN_OK;
+}
+
+CnErr cn_optimizer_add(CnOptimizer *o, int group, const char *name, CnTensor *parameter) {
+  const char *who = kind_name[o->kind];
+  if (group < 0 || group >= o->groups)
+    return cn_fail(CN_EUSAGE, "%s: parameter '%s': there is no group %d", who, name, group);
+  if (!cn_dtype_is_float(parameter->dtype) || !cn_tensor_is_contiguous(parameter))
+    return cn_fail(CN_EUSAGE, "%s: parameter '%s' must be a contiguous f32 or f64 tensor, got %s", who, name,
+                   cn_dtype_name(parameter->dtype));
+  if (!parameter->requires_grad || parameter->node != NULL)
+    return cn_fail(CN_EUSAGE, "%s: parameter '%s' must be a leaf that requires a gradient", who, name);
+  for (int i = 0; i < o->count; i++) {
+    if (o->parameter[i].tensor == parameter)
+      return cn_fail(CN_EUSAGE, "%s: parameter '%s' was given already, as '%s'", who, name, o->parameter[i].name);
+    if (strcmp(o->parameter[i].name, name) == 0)
+      return cn_fail(CN_EUSAGE, "%s: two parameters have the name '%s'", who, name);
+  }
+  CN_TRY(reserve((void **)&o->parameter, o->count, &o->capacity, sizeof *o->parameter));
+  char *copy = cn_strdup(name);
+  if (copy == NULL) return CN_EMEMORY;
+  o->parameter[o->count++] = (CnParameter){ .name = copy, .group = group, .tensor = cn_tensor_ref(parameter) };
+  return CN_OK;
+}
+
+CnOptimizerKind cn_optimizer_kind(const CnOptimizer *o) {
+  return o->kind;
+}
+
+int cn_optimizer_groups(const CnOptimizer *o) {
+  return o->groups;
+}
+
+CnGroup *cn_optimizer_group(CnOptimizer *o, int index) {
+  return &o->group[index];
+}
+
+void cn_optimizer_zero_grad(CnOptimizer *o) {
+  for (int i = 0; i < o->count; i++) {
+    cn_tensor_unref(o->parameter[i].tensor->grad);
+    o->parameter[i].tensor->grad = NULL;
+  }
+}
+
+/* ---- the norm ---- */
+
+/* total += sum of squares of `gradient`; `total` is an f64 scalar on the gradient's device, made at first use. */
+static CnErr add_squares(CnTensor **total, CnTensor *gradient) {
+  CnTensor *squares;
+  CN_TRY(cn_apply1(&squares, CN_OP_squared_norm, gradient, NULL));
+  if (*total == NULL) {
+    *total = squares;
+    return CN_OK;
+  }
+  CnTensor *in[2] = { *total, squares };
+  CnErr e = cn_apply(NULL, CN_OP_accumulate, in, 2, NULL);
+  cn_tensor_unref(squares);
+  return e;
+}
+
+/* The value is read once, at the end: on a GPU reading waits. */
+static CnErr sum_squares(CnOptimizer *o, double *out) {
+  CnTensor *total = NULL;
+  CnErr e = CN_OK;
+  for (int i = 0; i < o->count && e == CN_OK; i++)
+    if (o->parameter[i].tensor->grad != NULL) e = add_squares(&total, o->parameter[i].tensor->grad);
+  *out = 0;
+  if (e == CN_OK && total != NULL) e = cn_tensor_item(out, total);
+  cn_tensor_unref(total);
+  return e;
+}
+
+/* Names the first gradient that is not finite. */
+static CnErr fail_not_finite(CnOptimizer *o) {
+  for (int i = 0; i < o->count; i++) {
+    const CnParameter *p = &o->parameter[i];
+    CnTensor *squares;
+    double value;
+    if (p->tensor->grad == NULL) continue;
+    CN_TRY(cn_apply1(&squares, CN_OP_squared_norm, p->tensor->grad, NULL));
+    CnErr e = cn_tensor_item(&value, squares);
+    cn_tensor_unref(squares);
+    CN_TRY(e);
+    if (!isfinite(value))
+      return cn_fail(CN_ENOTFINITE, "%s: the gradient of '%s' is not finite; no parameter was moved",
+                     kind_name[o->kind], p->name);
+  }
+  return cn_fail(CN_ENOTFINITE, "%s: the gradients' norm overflows; no parameter was moved", kind_name[o->kind]);
+}
+
+/* Runs `work` with recording off. */
+static CnErr unrecorded(CnErr (*work)(CnOptimizer *o, double *value), CnOptimizer *o, double *value) {
+  bool recorded = cn_grad_enable(false);
+  CnErr e = work(o, value);
+  cn_grad_enable(recorded);
+  return e;
+}
+
+CnErr cn_optimizer_grad_norm(CnOptimizer *o, double *norm) {
+  CN_TRY(unrecorded(sum_squares, o, norm));
+  *norm = sqrt(*norm);
+  return CN_OK;
+}
+
+/* ---- the step ---- */
+
+/* The state a parameter's next step needs, as zeros. */
+static CnErr prepare(CnOptimizer *o, CnParameter *p) {
+  int needed = o->kind == CN_ADAM ? 2 : o->group[p->group].momentum != 0 ? 1 : 0;
+  const CnTensor *t = p->tensor;
+  for (int i = 0; i < needed; i++)
+    if (p->state[i] == NULL)
+      CN_TRY(cn_tensor_zeros(&p->state[i], t->dtype, cn_tensor_device(t), t->ndim, t->shape));
+  return CN_OK;
+}
+
+static CnErr move(CnOptimizer *o, CnParameter *p, double scale) {
+  const CnGroup *g = &o->group[p->group];
+  CnTensor *in[4] = { p->tensor, p->tensor->grad, p->state[0], p->state[1] };
+  if (o->kind == CN_SGD) {
+    CnAttr attr[CN_MAX_ATTRS] = { { .f = g->lr }, { .f = g->momentum }, { .f = g->weight_decay },
+                                  { .i = g->nesterov }, { .f = scale } };
+    if (g->momentum == 0) in[2] = NULL;
+    return cn_apply(NULL, CN_OP_sgd_step, in, 3, attr);
+  }
+  p->steps++;
+  CnAttr attr[CN_MAX_ATTRS] = { { .f = g->lr }, { .f = g->beta1 }, { .f = g->beta2 }, { .f = g->eps },
+                                { .f = g->weight_decay }, { .i = p->steps }, { .f = scale } };
+  return cn_apply(NULL, CN_OP_adam_step, in, 4, attr);
+}
+
+static CnErr step_all(CnOptimizer *o, double *scale) {
+  for (int i = 0; i < o->count; i++)
+    if (o->parameter[i].tensor->grad != NULL) CN_TRY(prepare(o, &o->parameter[i]));
+  for (int i = 0; i < o->count; i++)
+    if (o->parameter[i].tensor->grad != NULL) CN_TRY(move(o, &o->parameter[i], *scale));
+  return CN_OK;
+}
+
+static CnErr refuse_not_finite(CnOptimizer *o, double *value) {
+  (void)value;
+  return fail_not_finite(o);
+}
+
+CnErr cn_optimizer_step(CnOptimizer *o, double clip, double *norm_out) {
+  double norm, scale = 1;
+  for (int i = 0; i < o->groups; i++) CN_TRY(cn_group_check(o->kind, &o->group[i]));
+  CN_TRY(cn_optimizer_grad_norm(o, &norm));
+  if (!isfinite(norm)) return unrecorded(refuse_not_finite, o, &norm);
+  if (clip > 0) scale = fmin(1, clip / (norm + 1e-6));
+  CN_TRY(unrecorded(step_all, o, &scale));
+  cn_optimizer_zero_grad(o);
+  if (norm_out != NULL) *norm_out = norm;
+  return CN_OK;
+}
