@@ -93,9 +93,9 @@ static CnErr take_string(Scanner *s, const char **out, size_t *length) {
 }
 
 static CnErr take_tuple(Scanner *s, CnGenotypeReader *r, CnGenotypePart part) {
-  const char *op;
-  size_t length;
-  int from, to = -1;
+  const char *op = NULL;
+  size_t length = 0;
+  int from = 0, to = -1;
   bool round = take(s, '(');
   if (!round && !take(s, '[')) return fail_at(s, "('operation', from)");
   CN_TRY(take_string(s, &op, &length));

@@ -82,7 +82,7 @@ CnErr cn_reader_finish(CnGenotype *out, CnGenotypeReader *r) {
 CnErr cn_genotype_parse(CnGenotype *out, const char *text, size_t length) {
   size_t start = 0;
   if (length > MAX_TEXT) return cn_fail(CN_EDATA, "genotype: %zu bytes is too long for a genotype", length);
-  while (start < length && strchr(" \t\r\n", text[start]) != NULL && text[start] != 0) start++;
+  while (start < length && memchr(" \t\r\n", text[start], 4) != NULL) start++;
   if (start == length) return cn_fail(CN_EDATA, "genotype: the text is empty");
   if (text[start] == '{') return cn_genotype_parse_json(out, text, length);
   return cn_genotype_parse_python(out, text, length);
@@ -146,7 +146,7 @@ CnErr cn_genotype_parse_json(CnGenotype *out, const char *text, size_t length) {
     return cn_fail(CN_EDATA, "genotype: the JSON is wrong at byte %zu", (size_t)(end - text) + 1);
   CnErr e = json_object(out, root);
   while (e == CN_OK && end < text + length) {
-    if (strchr(" \t\r\n", *end) == NULL)
+    if (memchr(" \t\r\n", *end, 4) == NULL)
       e = cn_fail(CN_EDATA, "genotype: unexpected text after the JSON, at byte %zu", (size_t)(end - text) + 1);
     end++;
   }

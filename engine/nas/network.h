@@ -15,32 +15,32 @@ typedef struct CnSupernetOptions {
 } CnSupernetOptions;
 
 CnErr cn_supernet_new(CnModule **out, CnSupernetOptions options, CnRng *rng);
-/* images (N,H,W,in) -> logits (N,classes). Nodes beyond the genotype's (a curriculum that has opened fewer) are zeros. */
+bool cn_supernet_is(const CnModule *m);
+/* images (N,H,W,in) -> logits (N,classes). Nodes beyond the genotype's (a curriculum that has opened fewer) are zeros;
+** its concats do not count. */
 CnErr cn_supernet_forward(CnModule *m, CnTensor **logits, CnTensor *images, const CnGenotype *path);
 
 typedef struct CnNetworkOptions {
-  CnSpace *space;
-  const CnGenotype *genotype;
+  CnSpace *space;             /* where operations are looked up; NULL: the built-in ones */
+  const CnGenotype *genotype; /* copied */
   int64_t channels, layers, classes;
-  bool imagenet;  /* two stems of stride 2, else one 3x3 stem */
-  bool auxiliary; /* auxiliary head on the second reduction cell's output */
-  double drop_path;   /* probability, can be changed by cn_network_set_drop_path */
-  CnRng *noise;       /* stream for drop-path; borrowed; NULL: no drop-path */
+  int64_t in_channels; /* of the images; 0 means 3 */
+  bool imagenet;       /* two stems of stride 2, else one 3x3 stem */
+  bool auxiliary;      /* auxiliary head on the second reduction cell's output */
+  double drop_path;    /* probability in training, can be changed by cn_network_set_drop_path */
+  CnRng *noise;        /* stream for drop-path; borrowed and moved on; NULL: no drop-path */
 } CnNetworkOptions;
 
 CnErr cn_network_new(CnModule **out, CnNetworkOptions options, CnRng *rng);
+bool cn_network_is(const CnModule *m);
 /* `auxiliary` may be NULL; it receives NULL without an auxiliary head or when not training. */
 CnErr cn_network_forward(CnModule *m, CnTensor **logits, CnTensor **auxiliary, CnTensor *images);
-void cn_network_set_drop_path(CnModule *m, double probability);
+CnErr cn_network_set_drop_path(CnModule *m, double probability);
+double cn_network_drop_path(const CnModule *m);
 
-/* cost.c - counted by running the module once with shapes; batch 1. Multiply-adds as in the literature: convolutions
-** and linear layers count one for each weight use, nothing else counts. */
-typedef struct CnCost {
-  int64_t parameters;      /* auxiliary head left out */
-  int64_t conv_macs, linear_macs;
-} CnCost;
-CnErr cn_network_cost(CnCost *out, CnNetworkOptions options, int64_t height, int64_t width);
-/* The same for one path of a supernet: parameters of that path, shared ones counted once. */
-CnErr cn_supernet_cost(CnCost *out, CnSupernetOptions options, const CnGenotype *path, int64_t height, int64_t width);
+/* What one image of height x width costs, found from the modules' shapes alone. The auxiliary head is left out. */
+CnErr cn_network_cost(CnCost *out, CnModule *network, int64_t height, int64_t width);
+/* The same for one path of a supernet: the parameters of that path, an operation chosen twice on an edge once. */
+CnErr cn_supernet_cost(CnCost *out, CnModule *supernet, const CnGenotype *path, int64_t height, int64_t width);
 
 #endif

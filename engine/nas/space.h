@@ -37,6 +37,7 @@ CnErr cn_space_darts(CnSpace **out);                          /* the eight of DA
 CnErr cn_space_add(CnSpace *s, const char *name);             /* a built-in by name; unknown: suggests the nearest */
 CnErr cn_space_define(CnSpace *s, CnCandidate candidate);     /* takes over `data`, also on failure */
 int cn_space_find(const CnSpace *s, const char *name);        /* index, or -1 */
+const char *cn_space_nearest(const CnSpace *s, const char *name); /* a name it may have been meant for, or NULL */
 const char *cn_space_builtin(int index);                      /* the index-th built-in name, or NULL */
 CnErr cn_space_build(CnModule **out, const CnSpace *s, int index, const CnOpSettings *settings);
 CnSpace *cn_space_ref(CnSpace *s);

@@ -99,7 +99,7 @@ CnErr cn_build_sequential(CnModule **out, CnBuilder *b) {
 }
 
 CnErr cn_build_chain(CnModule **out, CnBuilder *b) {
-  CnModule *sequence;
+  CnModule *sequence = NULL;
   CN_TRY(cn_build_sequential(&sequence, b));
   return chain_around(out, sequence);
 }

@@ -1,0 +1,170 @@
+/* backbone.c - stem, cells, global pool, classifier: building them, running them, counting them. */
+#include "nas/backbone.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "nn/weights.h"
+
+/* ---- building ---- */
+
+/* A convolution 3x3 and its BN. A supernet's stem has an affine BN without running statistics. */
+static void add_conv_bn(CnBuilder *b, int64_t inp, int64_t out, int64_t stride, bool track, CnRng *rng) {
+  CnConv2dOptions conv = { .inp = inp, .out = out, .kernel = { 3, 3 }, .stride = { stride, stride },
+                           .padding = { 1, 1 } };
+  CnBatchNormOptions bn = { .channels = out, .affine = true, .track = track };
+  cn_build_add(b, cn_conv2d_new(&b->next, conv, rng));
+  cn_build_add(b, cn_batch_norm_new(&b->next, bn));
+}
+
+static CnErr add_cifar_stem(CnModule *m, const CnBackboneOptions *o, CnRng *rng) {
+  CnModule *stem;
+  CnBuilder b = cn_build_begin();
+  add_conv_bn(&b, o->in_channels, 3 * o->channels, 1, o->genotype != NULL, rng);
+  return cn_module_adopt(m, "stem", cn_build_sequential(&stem, &b), &stem);
+}
+
+static CnErr add_imagenet_stems(CnModule *m, const CnBackboneOptions *o, CnRng *rng) {
+  CnModule *stem;
+  int64_t c = o->channels;
+  CnBuilder b = cn_build_begin();
+  add_conv_bn(&b, o->in_channels, c / 2, 2, true, rng);
+  cn_build_add(&b, cn_relu_new(&b.next));
+  add_conv_bn(&b, c / 2, c, 2, true, rng);
+  CN_TRY(cn_module_adopt(m, "stem0", cn_build_sequential(&stem, &b), &stem));
+  b = cn_build_begin();
+  cn_build_add(&b, cn_relu_new(&b.next));
+  add_conv_bn(&b, c, c, 2, true, rng);
+  return cn_module_adopt(m, "stem1", cn_build_sequential(&stem, &b), &stem);
+}
+
+/* *last: the channels that come out. */
+static CnErr add_cells(CnModule *m, CnBackbone *b, const CnBackboneOptions *o, CnRng *rng, int64_t *last) {
+  int64_t stem = o->imagenet ? o->channels : 3 * o->channels;
+  CnCellOptions cell = { .space = o->space, .nodes = (int)o->nodes, .channels_before_last = stem, .channels_last = stem,
+                         .channels = o->channels, .reduction = o->imagenet };
+  char name[32];
+  for (int i = 0; i < b->layers; i++) {
+    CnModule *made;
+    cell.after_reduction = cell.reduction; /* the ImageNet stems count as a reduction cell */
+    cell.reduction = i == b->layers / 3 || i == b->tap;
+    if (cell.reduction) cell.channels *= 2;
+    if (o->genotype != NULL) cell.arch = cell.reduction ? &o->genotype->reduction : &o->genotype->normal;
+    snprintf(name, sizeof name, "cells.%d", i);
+    CN_TRY(cn_module_adopt(m, name, cn_cell_new(&made, cell, rng), &made));
+    cell.channels_before_last = cell.channels_last;
+    cell.channels_last = cn_cell_channels(made);
+    if (i == b->tap) b->tap_channels = cell.channels_last;
+  }
+  *last = cell.channels_last;
+  return CN_OK;
+}
+
+static CnErr check_options(const CnBackboneOptions *o) {
+  const char *who = o->genotype != NULL ? "network" : "supernet";
+  CN_TRY(cn_check_least(who, "channels", o->channels, 1));
+  CN_TRY(cn_check_least(who, "layers", o->layers, 1));
+  CN_TRY(cn_check_least(who, "classes", o->classes, 1));
+  CN_TRY(cn_check_least(who, "in_channels", o->in_channels, 1));
+  CN_TRY(cn_check_least(who, "nodes", o->nodes, 1));
+  if (o->nodes > CN_MAX_NODES)
+    return cn_fail(CN_EUSAGE, "%s: nodes must be at most %d, got %" PRId64, who, CN_MAX_NODES, o->nodes);
+  if (o->layers > 1000 || o->channels > 1 << 16 || o->classes > 1 << 24)
+    return cn_fail(CN_EUSAGE, "%s: too large: %" PRId64 " channels, %" PRId64 " layers, %" PRId64 " classes", who,
+                   o->channels, o->layers, o->classes);
+  if (o->imagenet && o->channels % 2 != 0)
+    return cn_fail(CN_EUSAGE, "%s: channels must be even for the ImageNet stem, got %" PRId64, who, o->channels);
+  if (o->space->count == 0) return cn_fail(CN_EUSAGE, "%s: the space has no operation", who);
+  return CN_OK;
+}
+
+CnErr cn_backbone_build(CnModule *m, CnBackbone *b, const CnBackboneOptions *o, CnRng *rng) {
+  CnModule *part;
+  int64_t last;
+  CN_TRY(check_options(o));
+  *b = (CnBackbone){ .stems = o->imagenet ? 2 : 1, .layers = (int)o->layers, .tap = (int)(2 * o->layers / 3),
+                     .in_channels = o->in_channels };
+  CN_TRY(o->imagenet ? add_imagenet_stems(m, o, rng) : add_cifar_stem(m, o, rng));
+  CN_TRY(add_cells(m, b, o, rng, &last));
+  if (o->auxiliary)
+    CN_TRY(cn_module_adopt(m, "auxiliary_head", cn_auxiliary_new(&part, b->tap_channels, o->classes, o->imagenet, rng),
+                           &part));
+  return cn_module_adopt(m, "classifier", cn_linear_new(&part, last, o->classes, true, rng), &part);
+}
+
+static CnModule *stem(const CnModule *m, int i) { return m->slots[i].child; }
+static CnModule *cell(const CnModule *m, const CnBackbone *b, int i) { return m->slots[b->stems + i].child; }
+static CnModule *classifier(const CnModule *m) { return m->slots[m->count - 1].child; }
+
+/* ---- running ---- */
+
+/* s[0] and s[1]: the inputs of the first cell. */
+static CnErr run_stems(CnModule *m, const CnBackbone *b, CnTensor *images, CnTensor *s[2]) {
+  CN_TRY(cn_module_forward1(stem(m, 0), &s[0], images));
+  if (b->stems == 1) {
+    s[1] = cn_tensor_ref(s[0]);
+    return CN_OK;
+  }
+  return cn_module_forward1(stem(m, 1), &s[1], s[0]);
+}
+
+/* Each cell's output takes the place of the last one's. */
+static CnErr run_cells(CnModule *m, const CnBackbone *b, CnTensor *s[2], CnTensor **tapped, const CnCellCall call[2]) {
+  for (int i = 0; i < b->layers; i++) {
+    CnTensor *y;
+    CnErr e = cn_cell_forward(cell(m, b, i), &y, s[0], s[1], &call[cn_cell_is_reduction(cell(m, b, i))]);
+    if (e != CN_OK) return cn_fail_within(e, "in cells.%d: ", i);
+    cn_tensor_unref(s[0]);
+    s[0] = s[1];
+    s[1] = y;
+    if (i == b->tap && tapped != NULL) *tapped = cn_tensor_ref(y);
+  }
+  return CN_OK;
+}
+
+static CnErr classify(CnModule *m, CnTensor **logits, CnTensor *x) {
+  CnTensor *features;
+  CN_TRY(cn_apply1(&features, CN_OP_global_avg_pool2d, x, NULL));
+  CnErr e = cn_module_forward1(classifier(m), logits, features);
+  cn_tensor_unref(features);
+  return e;
+}
+
+CnErr cn_backbone_forward(CnModule *m, const CnBackbone *b, CnTensor **logits, CnTensor **tapped, CnTensor *images,
+                          const CnCellCall call[2]) {
+  CnTensor *s[2] = { NULL, NULL };
+  if (tapped != NULL) *tapped = NULL;
+  CnErr e = run_stems(m, b, images, s);
+  if (e == CN_OK) e = run_cells(m, b, s, tapped, call);
+  cn_tensor_unref(s[0]);
+  if (e == CN_OK) e = classify(m, logits, s[1]);
+  cn_tensor_unref(s[1]);
+  if (e != CN_OK && tapped != NULL) {
+    cn_tensor_unref(*tapped);
+    *tapped = NULL;
+  }
+  return e;
+}
+
+/* ---- cost ---- */
+
+CnErr cn_backbone_cost(const CnModule *m, const CnBackbone *b, CnCost *cost, int64_t height, int64_t width,
+                       const CnCellCall call[2]) {
+  CN_TRY(cn_check_least(m->kind->name, "height", height, 1));
+  CN_TRY(cn_check_least(m->kind->name, "width", width, 1));
+  if (height > 1 << 16 || width > 1 << 16)
+    return cn_fail(CN_EUSAGE, "%s: images of %" PRId64 "x%" PRId64 " are too large", m->kind->name, height, width);
+  CnSpec s[2] = { { .dtype = CN_F32, .ndim = 4, .shape = { 1, height, width, b->in_channels } } };
+  *cost = (CnCost){ 0 };
+  CN_TRY(cn_module_cost(stem(m, 0), cost, &s[0]));
+  s[1] = s[0];
+  if (b->stems == 2) CN_TRY(cn_module_cost(stem(m, 1), cost, &s[1]));
+  for (int i = 0; i < b->layers; i++) {
+    CnSpec last = s[1];
+    CnErr e = cn_cell_cost(cell(m, b, i), cost, &s[0], &s[1], &call[cn_cell_is_reduction(cell(m, b, i))]);
+    if (e != CN_OK) return cn_fail_within(e, "in cells.%d: ", i);
+    s[0] = last;
+  }
+  CnSpec features = { .dtype = CN_F32, .ndim = 2, .shape = { 1, s[1].shape[3] } };
+  return cn_module_cost(classifier(m), cost, &features);
+}

@@ -1,0 +1,260 @@
+/* cell.c - building a cell, and running its nodes.
+**
+** Slots: preprocess0, preprocess1, then the operations. A node is the sum of its two edges; an edge "none" adds zeros, so
+** it is not computed; a node without other edges is zeros. Every tensor is let go when its last reader has run. */
+#include "nas/cell.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "nas/operations.h"
+#include "nn/weights.h"
+
+#define STATES (CN_MAX_NODES + 2)
+#define FIRST_OP 2 /* slot of the first operation */
+
+typedef struct Cell {
+  int nodes, operations; /* inner nodes; candidates on an edge (supernet) */
+  int64_t channels;
+  bool reduction, fixed;
+  CnCellArch arch; /* of a fixed cell */
+} Cell;
+
+static void cell_describe(const CnModule *m, char *text, size_t size) {
+  const Cell *c = m->data;
+  snprintf(text, size, "%s, %d nodes, %" PRId64 " channels", c->reduction ? "reduction" : "normal", c->nodes,
+           c->channels);
+}
+
+static const CnModuleKind cell_kind = { .name = "cell", .destroy = cn_module_free_data, .describe = cell_describe };
+
+/* ---- building ---- */
+
+static CnErr add_inputs(CnModule *m, const CnCellOptions *o, const CnOpSettings *s) {
+  CnModule *input;
+  CnErr made = o->after_reduction
+    ? cn_factorized_reduce_new(&input, o->channels_before_last, o->channels, s->affine, s->track, s->rng)
+    : cn_relu_conv_bn_new(&input, o->channels_before_last, 1, s);
+  CN_TRY(cn_module_adopt(m, "preprocess0", made, &input));
+  return cn_module_adopt(m, "preprocess1", cn_relu_conv_bn_new(&input, o->channels_last, 1, s), &input);
+}
+
+static int64_t edge_stride(const CnCellOptions *o, int from) {
+  return o->reduction && from < 2 ? 2 : 1;
+}
+
+static CnErr add_fixed(CnModule *m, const CnCellOptions *o, CnOpSettings s) {
+  char name[32];
+  for (int i = 0; i < o->arch->count; i++) {
+    const CnTriple *t = &o->arch->triple[i];
+    CnModule *op;
+    int index = cn_space_find(o->space, t->op);
+    if (index < 0) return cn_fail(CN_EUSAGE, "cell: the space has no operation '%s'", t->op);
+    s.stride = edge_stride(o, t->from);
+    snprintf(name, sizeof name, "_ops.%d", i);
+    CN_TRY(cn_module_adopt(m, name, cn_space_build(&op, o->space, index, &s), &op));
+  }
+  return CN_OK;
+}
+
+static CnErr add_shared(CnModule *m, const CnCellOptions *o, CnOpSettings s) {
+  char name[32];
+  for (int to = 2; to < o->nodes + 2; to++) {
+    for (int from = 0; from < to; from++) {
+      s.stride = edge_stride(o, from);
+      for (int k = 0; k < o->space->count; k++) {
+        CnModule *op;
+        snprintf(name, sizeof name, "_ops.%d._ops.%d", cn_edge(from, to), k);
+        CN_TRY(cn_module_adopt(m, name, cn_space_build(&op, o->space, k, &s), &op));
+      }
+    }
+  }
+  return CN_OK;
+}
+
+CnErr cn_cell_new(CnModule **out, CnCellOptions o, CnRng *rng) {
+  bool fixed = o.arch != NULL;
+  CnOpSettings settings = { .channels = o.channels, .stride = 1, .affine = fixed, .track = fixed, .supernet = !fixed,
+                            .rng = rng };
+  CnModule *m;
+  Cell c = { .nodes = o.nodes, .operations = o.space->count, .channels = o.channels, .reduction = o.reduction,
+             .fixed = fixed };
+  if (fixed) c.arch = *o.arch;
+  CN_TRY(cn_module_new_copy(&m, &cell_kind, &c, sizeof c));
+  CnErr e = add_inputs(m, &o, &settings);
+  if (e == CN_OK) e = fixed ? add_fixed(m, &o, settings) : add_shared(m, &o, settings);
+  if (e == CN_OK) *out = m;
+  else cn_module_unref(m);
+  return e;
+}
+
+int64_t cn_cell_channels(const CnModule *cell) {
+  const Cell *c = cell->data;
+  return c->channels * (c->fixed ? c->arch.concat_count : c->nodes);
+}
+
+bool cn_cell_is_reduction(const CnModule *cell) {
+  return ((const Cell *)cell->data)->reduction;
+}
+
+/* ---- which operations a call runs ---- */
+
+/* A call's path resolved: the module of each triple. */
+typedef struct Route {
+  const CnCellArch *arch;
+  const char *name[2 * CN_MAX_NODES];  /* slots' names, for messages */
+  CnModule *op[2 * CN_MAX_NODES];      /* borrowed */
+  int last_reader[STATES];             /* the node that reads a node last; -1: none. The concat comes after all */
+  int concat_count, concat[CN_MAX_NODES];
+} Route;
+
+static CnErr find_route(const CnModule *m, const CnCellCall *call, Route *r) {
+  const Cell *c = m->data;
+  r->arch = c->fixed ? &c->arch : call->path;
+  if (cn_cell_nodes(r->arch) > c->nodes)
+    return cn_fail(CN_EDATA, "supernet: the path has %d inner nodes, its cells have %d", cn_cell_nodes(r->arch),
+                   c->nodes);
+  for (int i = 0; i < STATES; i++) r->last_reader[i] = -1;
+  for (int i = 0; i < r->arch->count; i++) {
+    const CnTriple *t = &r->arch->triple[i];
+    int slot = FIRST_OP + (c->fixed ? i : cn_edge(t->from, t->to) * c->operations + call->operation[i]);
+    r->op[i] = m->slots[slot].child;
+    r->name[i] = m->slots[slot].name;
+    r->last_reader[t->from] = t->to;
+  }
+  r->concat_count = c->fixed ? c->arch.concat_count : c->nodes;
+  for (int i = 0; i < r->concat_count; i++) r->concat[i] = c->fixed ? c->arch.concat[i] : i + 2;
+  return CN_OK;
+}
+
+/* ---- running ---- */
+
+static CnErr drop_path(CnTensor **y, const CnCellCall *call) {
+  CnTensor *dropped;
+  CnAttr attr[CN_MAX_ATTRS] = { { .f = call->drop_path }, { (int64_t)call->noise->seed },
+                                { (int64_t)call->noise->stream }, { (int64_t)call->noise->counter } };
+  CN_TRY(cn_apply1(&dropped, CN_OP_drop_path, *y, attr));
+  call->noise->counter += ((uint64_t)(*y)->shape[0] + 3) / 4; /* one block decides four images */
+  cn_tensor_unref(*y);
+  *y = dropped;
+  return CN_OK;
+}
+
+/* Adds `y` to *sum (NULL: nothing yet) and takes its reference over. */
+static CnErr add_to(CnTensor **sum, CnTensor *y) {
+  CnTensor *z;
+  if (*sum == NULL) {
+    *sum = y;
+    return CN_OK;
+  }
+  CnErr e = cn_apply2(&z, CN_OP_add, *sum, y, NULL);
+  cn_tensor_unref(y);
+  CN_TRY(e);
+  cn_tensor_unref(*sum);
+  *sum = z;
+  return CN_OK;
+}
+
+/* One edge into *sum. */
+static CnErr run_edge(CnModule *op, CnTensor *x, CnTensor **sum, const CnCellCall *call) {
+  CnTensor *y;
+  if (cn_zero_is(op)) return CN_OK;
+  CN_TRY(cn_module_forward1(op, &y, x));
+  CnErr e = call->drop_path > 0 && !cn_identity_is(op) ? drop_path(&y, call) : CN_OK;
+  if (e != CN_OK) {
+    cn_tensor_unref(y);
+    return e;
+  }
+  return add_to(sum, y);
+}
+
+/* Zeros of a node's shape, which follows from the preprocessed input's. */
+static CnErr zero_node(const Cell *c, const CnSpec *input, CnDevice device, CnTensor **out) {
+  int64_t shape[4], stride = c->reduction ? 2 : 1;
+  memcpy(shape, input->shape, sizeof shape);
+  for (int d = 1; d <= 2; d++) shape[d] = (shape[d] + stride - 1) / stride;
+  return cn_tensor_zeros(out, input->dtype, device, 4, shape);
+}
+
+/* state[2 …] from state[0] and state[1], which are let go when no later node reads them. */
+static CnErr run_nodes(const Cell *c, const Route *r, CnTensor *state[STATES], const CnCellCall *call) {
+  CnSpec input = cn_tensor_spec(state[0]);
+  CnDevice device = cn_tensor_device(state[0]);
+  for (int to = 2; to < c->nodes + 2; to++) {
+    for (int i = 0; i < r->arch->count; i++) {
+      const CnTriple *t = &r->arch->triple[i];
+      if (t->to != to) continue;
+      CnErr e = run_edge(r->op[i], state[t->from], &state[to], call);
+      if (e != CN_OK) return cn_fail_within(e, "in %s: ", r->name[i]);
+    }
+    if (state[to] == NULL) CN_TRY(zero_node(c, &input, device, &state[to]));
+    for (int f = 0; f < 2; f++) {
+      if (r->last_reader[f] > to) continue;
+      cn_tensor_unref(state[f]);
+      state[f] = NULL;
+    }
+  }
+  return CN_OK;
+}
+
+static CnErr join_nodes(const Route *r, CnTensor *const state[STATES], CnTensor **out) {
+  CnTensor *in[CN_MAX_NODES];
+  CnAttr channels = { 3 };
+  for (int i = 0; i < r->concat_count; i++) in[i] = state[r->concat[i]];
+  return cn_apply(out, CN_OP_concat, in, r->concat_count, &channels);
+}
+
+static CnErr bring_inputs(CnModule *m, CnTensor *state[STATES], CnTensor *s0, CnTensor *s1) {
+  CnTensor *s[2] = { s0, s1 };
+  for (int i = 0; i < 2; i++) {
+    CnErr e = cn_module_forward1(m->slots[i].child, &state[i], s[i]);
+    if (e != CN_OK) return cn_fail_within(e, "in %s: ", m->slots[i].name);
+  }
+  return CN_OK;
+}
+
+CnErr cn_cell_forward(CnModule *m, CnTensor **out, CnTensor *s0, CnTensor *s1, const CnCellCall *call) {
+  const Cell *c = m->data;
+  CnTensor *state[STATES] = { NULL };
+  Route r;
+  CN_TRY(find_route(m, call, &r));
+  CnErr e = bring_inputs(m, state, s0, s1);
+  if (e == CN_OK) e = run_nodes(c, &r, state, call);
+  if (e == CN_OK) e = join_nodes(&r, state, out);
+  for (int i = 0; i < STATES; i++) cn_tensor_unref(state[i]);
+  return e;
+}
+
+/* ---- cost ---- */
+
+/* A second use of an operation on the same edge costs multiply-adds, but no parameters. */
+static bool used_before(const Route *r, int i) {
+  for (int k = 0; k < i; k++)
+    if (r->op[k] == r->op[i]) return true;
+  return false;
+}
+
+CnErr cn_cell_cost(const CnModule *m, CnCost *cost, const CnSpec *s0, CnSpec *s1, const CnCellCall *call) {
+  const Cell *c = m->data;
+  CnSpec state[STATES];
+  Route r;
+  CN_TRY(find_route(m, call, &r));
+  state[0] = *s0;
+  state[1] = *s1;
+  for (int i = 0; i < 2; i++) CN_TRY(cn_module_cost(m->slots[i].child, cost, &state[i]));
+  for (int t = 2; t < STATES; t++) {
+    state[t] = state[0];
+    for (int d = 1; d <= 2 && c->reduction; d++) state[t].shape[d] = (state[0].shape[d] + 1) / 2;
+  }
+  for (int i = 0; i < r.arch->count; i++) {
+    CnSpec x = state[r.arch->triple[i].from];
+    int64_t parameters = cost->parameters;
+    CnErr e = cn_module_cost(r.op[i], cost, &x);
+    if (e != CN_OK) return cn_fail_within(e, "in %s: ", r.name[i]);
+    if (used_before(&r, i)) cost->parameters = parameters;
+  }
+  *s1 = state[2];
+  s1->shape[3] = cn_cell_channels(m);
+  return CN_OK;
+}

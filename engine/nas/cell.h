@@ -1,0 +1,41 @@
+/* cell.h - one cell, of a supernet or of a fixed network: the only place that knows edges and nodes.
+**
+** The same forward serves both. A fixed cell has one operation for each triple of its own ("_ops.<triple>"), a supernet's
+** has every operation of the space on every edge ("_ops.<edge>._ops.<operation>"), and the triples come with the call. */
+#ifndef CN_CELL_H
+#define CN_CELL_H
+
+#include "nas/space.h"
+
+/* The edge from node f to inner node t (f < t) among all edges. */
+static inline int cn_edge(int from, int to) { return (to - 2) * (to + 1) / 2 + from; }
+
+typedef struct CnCellOptions {
+  const CnSpace *space;
+  int nodes;                                 /* inner */
+  int64_t channels_before_last, channels_last; /* of the two inputs */
+  int64_t channels;                          /* inside */
+  bool reduction, after_reduction;
+  const CnCellArch *arch;                    /* NULL: a supernet's cell */
+} CnCellOptions;
+
+/* BN: affine and tracked in a fixed cell, neither in a supernet's. */
+CnErr cn_cell_new(CnModule **out, CnCellOptions options, CnRng *rng);
+int64_t cn_cell_channels(const CnModule *cell); /* of the output */
+
+/* How a cell is called. */
+typedef struct CnCellCall {
+  /* A supernet's cell needs the path, a fixed one ignores it. */
+  const CnCellArch *path;
+  int operation[2 * CN_MAX_NODES]; /* the number, in the space, of each triple's operation */
+  double drop_path;                /* probability for each image and operation but identity; 0: none */
+  CnRng *noise;                    /* moved on when drop_path is above 0 */
+} CnCellCall;
+
+/* s0 (cell before last) and s1 (last) -> (N,H,W,channels of the output). */
+CnErr cn_cell_forward(CnModule *cell, CnTensor **out, CnTensor *s0, CnTensor *s1, const CnCellCall *call);
+/* Adds the cost of such a call on inputs like *s0 and *s1; *s1 becomes the output's. */
+CnErr cn_cell_cost(const CnModule *cell, CnCost *cost, const CnSpec *s0, CnSpec *s1, const CnCellCall *call);
+bool cn_cell_is_reduction(const CnModule *cell);
+
+#endif
