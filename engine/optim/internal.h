@@ -9,7 +9,7 @@ typedef struct CnParameter {
   int group;
   CnTensor *tensor;
   CnTensor *state[2]; /* SGD: momentum; Adam: mean, square. NULL until the first step that needs them */
-  int64_t steps;      /* Adam: steps this parameter took */
+  CnTensor *step;     /* Adam: how many steps this parameter took, an i64 scalar on the CPU; NULL: none */
 } CnParameter;
 
 struct CnOptimizer {

@@ -30,6 +30,7 @@ void cn_optimizer_free(CnOptimizer *o) {
     cn_tensor_unref(p->tensor);
     cn_tensor_unref(p->state[0]);
     cn_tensor_unref(p->state[1]);
+    cn_tensor_unref(p->step);
   }
   cn_free(o->parameter);
   cn_free(o->group);
@@ -196,6 +197,7 @@ static CnErr prepare(CnOptimizer *o, CnParameter *p) {
   for (int i = 0; i < needed; i++)
     if (p->state[i] == NULL)
       CN_TRY(cn_tensor_zeros(&p->state[i], t->dtype, cn_tensor_device(t), t->ndim, t->shape));
+  if (o->kind == CN_ADAM && p->step == NULL) CN_TRY(cn_tensor_zeros(&p->step, CN_I64, CN_DEVICE_CPU, 0, NULL));
   return CN_OK;
 }
 
@@ -208,10 +210,12 @@ static CnErr move(CnOptimizer *o, CnParameter *p, double scale) {
     if (g->momentum == 0) in[2] = NULL;
     return cn_apply(NULL, CN_OP_sgd_step, in, 3, attr);
   }
-  p->steps++;
+  int64_t *step = cn_tensor_data(p->step);
   CnAttr attr[CN_MAX_ATTRS] = { { .f = g->lr }, { .f = g->beta1 }, { .f = g->beta2 }, { .f = g->eps },
-                                { .f = g->weight_decay }, { .i = p->steps }, { .f = scale } };
-  return cn_apply(NULL, CN_OP_adam_step, in, 4, attr);
+                                { .f = g->weight_decay }, { .i = *step + 1 }, { .f = scale } };
+  CN_TRY(cn_apply(NULL, CN_OP_adam_step, in, 4, attr));
+  ++*step;
+  return CN_OK;
 }
 
 static CnErr step_all(CnOptimizer *o, double *scale) {

@@ -1,7 +1,6 @@
 /* state.c - an optimizer's state in and out by name: "NAME.momentum", or "NAME.mean", "NAME.square", "NAME.step".
 **
 ** Loading keeps a copy of its own, so the tensors given may be changed or freed afterwards. */
-#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -18,14 +17,9 @@ static CnErr visit_parameter(const CnOptimizer *o, const CnParameter *p, CnState
     snprintf(name, sizeof name, "%s.%s", p->name, state_name[o->kind][i]);
     CN_TRY(visit(context, name, p->state[i]));
   }
-  if (p->steps == 0) return CN_OK;
-  CnTensor *steps;
-  CN_TRY(cn_tensor_new(&steps, CN_I64, CN_DEVICE_CPU, 0, NULL));
-  *(int64_t *)cn_tensor_data(steps) = p->steps;
+  if (p->step == NULL) return CN_OK;
   snprintf(name, sizeof name, "%s.step", p->name);
-  CnErr e = visit(context, name, steps);
-  cn_tensor_unref(steps);
-  return e;
+  return visit(context, name, p->step);
 }
 
 CnErr cn_optimizer_visit(CnOptimizer *o, CnStateVisit visit, void *context) {
@@ -33,19 +27,8 @@ CnErr cn_optimizer_visit(CnOptimizer *o, CnStateVisit visit, void *context) {
   return CN_OK;
 }
 
-static CnErr load_steps(CnParameter *p, const char *name, const CnTensor *tensor) {
-  int64_t steps;
-  if (tensor->dtype != CN_I64 || cn_tensor_count(tensor) != 1)
-    return cn_fail(CN_EDATA, "optimizer state '%s': expected one i64, got %s of %" PRId64 " elements", name,
-                   cn_dtype_name(tensor->dtype), cn_tensor_count(tensor));
-  CN_TRY(cn_tensor_read(tensor, &steps, sizeof steps));
-  if (steps < 0) return cn_fail(CN_EDATA, "optimizer state '%s': must not be negative, got %" PRId64, name, steps);
-  p->steps = steps;
-  return CN_OK;
-}
-
-static CnErr load_tensor(CnParameter *p, int which, const char *name, CnTensor *tensor) {
-  const CnTensor *like = p->tensor;
+/* Replaces *state by a copy of `tensor`, which must be like `like`. */
+static CnErr load_tensor(CnTensor **state, const CnTensor *like, const char *name, CnTensor *tensor) {
   char expected[160], came[160];
   CnTensor *copy;
   if (tensor->dtype != like->dtype || !cn_tensor_same_shape(tensor, like))
@@ -58,9 +41,17 @@ static CnErr load_tensor(CnParameter *p, int which, const char *name, CnTensor *
     cn_tensor_unref(copy);
     return e;
   }
-  cn_tensor_unref(p->state[which]);
-  p->state[which] = copy;
+  cn_tensor_unref(*state);
+  *state = copy;
   return CN_OK;
+}
+
+static CnErr load_step(CnParameter *p, const char *name, CnTensor *tensor) {
+  CnTensor *zero;
+  CN_TRY(cn_tensor_zeros(&zero, CN_I64, CN_DEVICE_CPU, 0, NULL));
+  CnErr e = load_tensor(&p->step, zero, name, tensor);
+  cn_tensor_unref(zero);
+  return e;
 }
 
 CnErr cn_optimizer_load(CnOptimizer *o, const char *name, CnTensor *tensor) {
@@ -71,9 +62,9 @@ CnErr cn_optimizer_load(CnOptimizer *o, const char *name, CnTensor *tensor) {
     if (strlen(p->name) != length || memcmp(p->name, name, length) != 0) continue;
     for (int k = 0; k < 2; k++) {
       const char *ending = state_name[o->kind][k];
-      if (ending != NULL && strcmp(dot + 1, ending) == 0) return load_tensor(p, k, name, tensor);
+      if (ending != NULL && strcmp(dot + 1, ending) == 0) return load_tensor(&p->state[k], p->tensor, name, tensor);
     }
-    if (o->kind == CN_ADAM && strcmp(dot + 1, "step") == 0) return load_steps(p, name, tensor);
+    if (o->kind == CN_ADAM && strcmp(dot + 1, "step") == 0) return load_step(p, name, tensor);
   }
   return cn_fail(CN_EDATA, "optimizer state '%s': no parameter of this %s optimizer has such state", name,
                  o->kind == CN_ADAM ? "adam" : "sgd");
