@@ -7,6 +7,9 @@ int luaopen_cnas_engine(lua_State *L) {
   cnL_open_ops(L);
   cnL_open_custom(L);
   cnL_open_random(L);
+  cnL_open_nn(L);
+  cnL_open_optim(L);
+  cnL_open_nas(L);
   cnL_open_io(L);
   cnL_open_data(L);
   return 1;
