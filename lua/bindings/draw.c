@@ -60,7 +60,8 @@ static int check_cell(lua_State *L, CnCellArch *cell) {
   if (chosen >= 0) lua_getfield(L, 1, which[chosen]);
   else lua_pushvalue(L, 1);
   lua_Unsigned n = lua_istable(L, -1) ? lua_rawlen(L, -1) : 0;
-  luaL_argcheck(L, n > 0 && n <= 2 * CN_MAX_NODES && n % 2 == 0, 1, "two triples for each of at most 12 nodes expected");
+  bool fits = n > 0 && n <= 2 * CN_MAX_NODES && n % 2 == 0;
+  luaL_argcheck(L, fits, 1, "two triples for each of at most 12 nodes expected");
   memset(cell, 0, sizeof *cell);
   for (; cell->count < (int)n; cell->count++)
     check_triple(L, options + 1, cell->count + 1, &cell->triple[cell->count]);

@@ -106,7 +106,7 @@ static void put_number(Out *o, const Level *level, int at) {
     double value = lua_tonumber(o->L, at);
     if (isnan(value)) refuse(o->L, level, "NaN, which JSON cannot hold");
     if (isinf(value)) refuse(o->L, level, "infinity, which JSON cannot hold");
-    for (int digits = 15; digits <= 17; digits++) {
+    for (int digits = 1; digits <= 17; digits++) {
       snprintf(text, sizeof text, "%.*g", digits, value);
       if (strtod(text, NULL) == value) break;
     }

@@ -25,7 +25,9 @@ static int faulty(int call) {
   return 1;
 }
 
-static size_t shortened(int call, size_t size) { return fault_call == call && fault_number == -1 && size > 1 ? 1 : size; }
+static size_t shortened(int call, size_t size) {
+  return fault_call == call && fault_number == -1 && size > 1 ? 1 : size;
+}
 
 static int f_open(const char *path, int flags, mode_t mode) { return faulty(OPEN) ? -1 : real.open(path, flags, mode); }
 static ssize_t f_read(int fd, void *to, size_t n) { return faulty(READ) ? -1 : real.read(fd, to, shortened(READ, n)); }
@@ -90,7 +92,7 @@ static const int soft[] = { EINTR };
 
 static CnErr write_new(void) { return cn_file_write(scratch_path("file"), new_text, strlen(new_text)); }
 
-/* Until the rename the old file stands; after it (the folder's sync) the new one does. Never a mixture, never rubbish. */
+/* Until the rename the old file stands; after it (the folder's sync) the new one does. Never a mixture, no rubbish. */
 static void check_written(CnErr e, int call) {
   if (e != CN_OK) {
     assert_int_equal(e, CN_EIO);

@@ -13,8 +13,8 @@ static CnErr parse(const char *text, CnJsonNumbers numbers) {
 
 static void test_accepted(void **state) {
   (void)state;
-  static const char *const texts[] = { "null", " [1, -2.5e-3, 0, \"\\u00e9\\n\\ud83d\\ude00\"] \n", "{}", "{\"a\":{\"a\":[]}}",
-                                       "\"é\xf0\x9f\x98\x80\"", "123456789012345678901234567890", "-0" };
+  static const char *const texts[] = { "null", " [1, -2.5e-3, 0, \"\\u00e9\\n\\ud83d\\ude00\"] \n", "{}",
+                                       "{\"a\":{\"a\":[]}}", "\"é\xf0\x9f\x98\x80\"", "123456789012345678901234567890", "-0" };
   for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) assert_ok(parse(texts[i], CN_JSON_ANY_NUMBER));
   assert_ok(parse("[0, 9007199254740992]", CN_JSON_COUNTS));
 }

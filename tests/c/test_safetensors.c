@@ -97,7 +97,8 @@ static void test_bytes(void **state) {
   snprintf(sums, sizeof sums, "{\\\"b\\\":\\\"%08lx\\\",\\\"__metadata__\\\":\\\"00000000\\\"}",
            crc32(0, cn_tensor_data(tensors[3]), 5));
   int n = snprintf(expected + 8, sizeof expected - 8,
-                   "{\"__metadata__\":{\"crc32\":\"%s\"},\"b\":{\"dtype\":\"U8\",\"shape\":[5],\"data_offsets\":[0,5]}}", sums);
+                   "{\"__metadata__\":{\"crc32\":\"%s\"},\"b\":{\"dtype\":\"U8\",\"shape\":[5],"
+                   "\"data_offsets\":[0,5]}}", sums);
   for (; n % 8; n++) expected[8 + n] = ' ';
   expected[0] = (char)n;
   memcpy(expected + 8 + n, cn_tensor_data(tensors[3]), 5);
@@ -174,7 +175,10 @@ static CnErr read_made(const char *header, size_t data) {
   return e;
 }
 
-#define A(type, shape, offsets) "{\"a\":{\"dtype\":\"" type "\",\"shape\":" shape ",\"data_offsets\":" offsets "}}"
+#define ENTRY(name, type, shape, offsets) \
+  "\"" name "\":{\"dtype\":\"" type "\",\"shape\":" shape ",\"data_offsets\":" offsets "}"
+#define A(type, shape, offsets) "{" ENTRY("a", type, shape, offsets) "}"
+#define SUMS(text) "\"__metadata__\":{\"crc32\":\"" text "\"}"
 
 static void test_malformed(void **state) {
   (void)state;
@@ -198,8 +202,7 @@ static void test_malformed(void **state) {
     { "{\"a\":{\"dtype\":\"U8\",\"shape\":[],\"data_offsets\":[0,1],\"x\":1}}", 1, "tensor a: expected {\"dtype\"" },
     { "{\"a\":{\"dtype\":\"U8\",\"shape\":[],\"offsets\":[0,1]}}", 1, "data_offsets must be two whole numbers" },
     { "{\"a\":{\"dtype\":\"U8\",\"dtype\":\"U8\",\"data_offsets\":[0,1]}}", 1, "the key 'dtype' twice" },
-    { "{\"a\":{\"dtype\":\"U8\",\"shape\":[],\"data_offsets\":[0,1]},\"a\":{\"dtype\":\"U8\",\"shape\":[],\"data_offsets\":[1,2]}}",
-      2, "the key 'a' twice" },
+    { "{" ENTRY("a", "U8", "[]", "[0,1]") "," ENTRY("a", "U8", "[]", "[1,2]") "}", 2, "the key 'a' twice" },
     { A("F8_E4M3", "[2]", "[0,2]"), 2, "F8_E4M3 of tensor a is not supported" },
     { A("BF16", "[2]", "[0,4]"), 4, "BF16 of tensor a is not supported" },
     { A("F32", "2", "[0,8]"), 8, "shape must be an array" },
@@ -217,19 +220,15 @@ static void test_malformed(void **state) {
     { A("F32", "[2]", "[4,12]"), 12, "tensor a begins at 4, expected 0" },
     { A("F32", "[2]", "[0,8]"), 7, "the file is cut" },
     { A("F32", "[2]", "[0,8]"), 9, "9 bytes of data, and the tensors have 8" },
-    { "{\"a\":{\"dtype\":\"U8\",\"shape\":[2],\"data_offsets\":[0,2]},\"b\":{\"dtype\":\"U8\",\"shape\":[2],\"data_offsets\":[1,3]}}",
-      3, "tensor b begins at 1, expected 2" },
+    { "{" ENTRY("a", "U8", "[2]", "[0,2]") "," ENTRY("b", "U8", "[2]", "[1,3]") "}", 3, "tensor b begins at 1, expected 2" },
     { "{\"__metadata__\":[]}", 0, "__metadata__ must be an object" },
     { "{\"__metadata__\":{\"a\":1}}", 0, "__metadata__ must hold strings" },
-    { "{\"__metadata__\":{\"crc32\":\"{\"}}", 0, "the text ends inside a value" },
-    { "{\"__metadata__\":{\"crc32\":\"[]\"}}", 0, "crc32 must hold an object" },
-    { "{\"__metadata__\":{\"crc32\":\"{\\\"a\\\":\\\"00000000\\\"}\"}}", 0, "the checksums and the tensors differ at 'a'" },
-    { "{\"__metadata__\":{\"crc32\":\"{}\"},\"a\":{\"dtype\":\"U8\",\"shape\":[0],\"data_offsets\":[0,0]}}", 0,
-      "tensor a: it has no checksum" },
-    { "{\"__metadata__\":{\"crc32\":\"{\\\"a\\\":\\\"0000000G\\\"}\"},\"a\":{\"dtype\":\"U8\",\"shape\":[0],\"data_offsets\":[0,0]}}",
-      0, "must be 8 hexadecimal digits" },
-    { "{\"__metadata__\":{\"crc32\":\"{\\\"a\\\":\\\"00000001\\\"}\"},\"a\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]}}",
-      1, "tensor a is damaged: its checksum is d202ef8d, expected 00000001" },
+    { "{" SUMS("{") "}", 0, "the text ends inside a value" },
+    { "{" SUMS("[]") "}", 0, "crc32 must hold an object" },
+    { "{" SUMS("{\\\"a\\\":\\\"00000000\\\"}") "}", 0, "the checksums and the tensors differ at 'a'" },
+    { "{" SUMS("{}") "," ENTRY("a", "U8", "[0]", "[0,0]") "}", 0, "tensor a: it has no checksum" },
+    { "{" SUMS("{\\\"a\\\":\\\"0000000G\\\"}") "," ENTRY("a", "U8", "[0]", "[0,0]") "}", 0, "must be 8 hexadecimal digits" },
+    { "{" SUMS("{\\\"a\\\":\\\"00000001\\\"}") "," ENTRY("a", "U8", "[1]", "[0,1]") "}", 1, "tensor a is damaged: its checksum is d202ef8d, expected 00000001" },
   };
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
     CnErr e = read_made(cases[i].header, cases[i].data);
