@@ -29,8 +29,8 @@ T.describe("two processes", function()
     if T.shell("command -v mpirun") ~= 0 then T.skip("no mpirun") end
     if not cnas.dist.mpi then T.skip("this build has no MPI") end
     return T.run { "-e", "local cnas = require 'cnas' local world = cnas.dist.world() " .. code, seconds = 60,
-      under = "mpirun -np 2 --allow-run-as-root --oversubscribe --mca btl self,vader,tcp",
-      env = { CNAS_THREADS = 1, ASAN_OPTIONS = "detect_leaks=0" } }
+      under = "mpirun -np 2", env = { CNAS_THREADS = 1, ASAN_OPTIONS = "detect_leaks=0",
+        OMPI_ALLOW_RUN_AS_ROOT = 1, OMPI_ALLOW_RUN_AS_ROOT_CONFIRM = 1, OMPI_MCA_rmaps_base_oversubscribe = 1 } }
   end
 
   T.it("sum in the order of the ranks and see the same bits", function()
