@@ -166,6 +166,21 @@ static inline double broadcast_at(const CnTensor *t, int64_t flat, int ndim, con
 
 static inline double at(const CnTensor *t, int64_t flat) { return broadcast_at(t, flat, t->ndim, t->shape); }
 
+/* Adds value to the element of `sums` (contiguous, of t's shape) that broadcast to `flat`. */
+static inline void add_broadcast(double *sums, const CnTensor *t, int64_t flat, int ndim, const int64_t *shape,
+                                 double value) {
+  int64_t element = 0, stride = 1;
+  for (int d = ndim - 1; d >= 0; d--) {
+    int own = d - (ndim - t->ndim);
+    if (own >= 0) {
+      if (t->shape[own] != 1) element += flat % shape[d] * stride;
+      stride *= t->shape[own];
+    }
+    flat /= shape[d];
+  }
+  sums[element] += value;
+}
+
 /* A call: inputs and outputs end with NULL. The specs are those of the tensors. */
 static inline CnCall call_of(CnDtype dtype, CnTensor *const *in, CnTensor *const *out) {
   CnCall call = { .dtype = dtype };
