@@ -24,23 +24,33 @@ typedef struct Plane {
 
 static int64_t plane_lanes(int64_t c) { return CN_MAX(c, (int64_t)VLEN); }
 
+CN_INLINE void clear_lanes(REAL *to, int64_t count) {
+  for (int64_t k = 0; k < count; k++) to[k] = 0;
+}
+
+CN_INLINE void copy_lanes(REAL *to, const REAL *from, int64_t count) {
+  for (int64_t k = 0; k < count; k++) to[k] = from[k];
+}
+
 static void fill_row(const Plane *p, int64_t row) {
   REAL *to = p->data + row * p->width * p->lanes;
   int64_t y = p->origin_h + row;
-  memset(to, 0, (size_t)(p->width * p->lanes) * sizeof(REAL));
-  if (y < 0 || y % p->spread_h != 0 || y / p->spread_h >= p->h) return;
-  const REAL *from = p->image + y / p->spread_h * p->w * p->c;
   /* Image columns first … last-1 fall into the plane. */
   int64_t first = p->origin_w <= 0 ? 0 : CN_CEIL_DIV(p->origin_w, p->spread_w);
   int64_t last = CN_MIN(p->w, CN_CEIL_DIV(CN_MAX(p->origin_w + p->width, 0), p->spread_w));
-  if (first >= last) return;
-  to += (first * p->spread_w - p->origin_w) * p->lanes;
-  from += first * p->c;
+  if (y < 0 || y % p->spread_h != 0 || y / p->spread_h >= p->h || first >= last) {
+    clear_lanes(to, p->width * p->lanes);
+    return;
+  }
+  const REAL *from = p->image + (y / p->spread_h * p->w + first) * p->c;
+  int64_t left = first * p->spread_w - p->origin_w, count = last - first;
   if (p->spread_w == 1 && p->lanes == p->c) {
-    memcpy(to, from, (size_t)((last - first) * p->c) * sizeof(REAL));
+    clear_lanes(to, left * p->lanes);
+    copy_lanes(to + left * p->lanes, from, count * p->c);
+    clear_lanes(to + (left + count) * p->lanes, (p->width - left - count) * p->lanes);
   } else {
-    for (int64_t x = first; x < last; x++, to += p->spread_w * p->lanes, from += p->c)
-      memcpy(to, from, (size_t)p->c * sizeof(REAL));
+    clear_lanes(to, p->width * p->lanes);
+    for (int64_t x = 0; x < count; x++) copy_lanes(to + (left + x * p->spread_w) * p->lanes, from + x * p->c, p->c);
   }
 }
 
