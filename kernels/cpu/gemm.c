@@ -11,14 +11,18 @@
 #define ROWS_1 8
 #define ROWS_2 8
 #define ROWS_3 8
+#define ROWS_OUTER_1 16
 #else
 #define ROWS_1 8
 #define ROWS_2 4
 #define ROWS_3 4
+#define ROWS_OUTER_1 8
 #endif
 #define MAX_ROWS 16
 #define MAX_WIDTH 3
 #define STRIP 128 /* rows that gemm_add_outer sums before it rounds into the result */
+
+#define SUM_BLOCK 512 /* elements that a thread sums over all pieces */
 
 typedef VREAL Tile[MAX_ROWS][MAX_WIDTH];
 
@@ -147,7 +151,7 @@ void FN(gemm_add_outer)(int64_t m, int64_t k, int64_t n, const REAL *a, int64_t 
         panel = padded;
       }
       REAL *out = c + v * VLEN;
-      if (width == 1) panel_outer(ROWS_1, 1, rows, k, from, lda, panel, ldp, out, ldc, last);
+      if (width == 1) panel_outer(ROWS_OUTER_1, 1, rows, k, from, lda, panel, ldp, out, ldc, last);
       else if (width == 2) panel_outer(ROWS_2, 2, rows, k, from, lda, panel, ldp, out, ldc, last);
       else panel_outer(ROWS_3, 3, rows, k, from, lda, panel, ldp, out, ldc, last);
       v += width;
@@ -175,10 +179,14 @@ CnErr FN(gemm)(int64_t m, int64_t n, int64_t k, const REAL *a, const REAL *b, bo
 }
 
 void FN(sum_partials)(int64_t pieces, int64_t count, const REAL *partial, REAL *out) {
-  for (int64_t i = 0; i < count; i++) {
-    double sum = 0;
-    for (int64_t piece = 0; piece < pieces; piece++) sum += partial[piece * count + i];
-    out[i] = (REAL)sum;
+  int64_t blocks = CN_CEIL_DIV(count, SUM_BLOCK);
+  CN_PARALLEL_FOR
+  for (int64_t block = 0; block < blocks; block++) {
+    int64_t begin = block * SUM_BLOCK, size = CN_MIN(SUM_BLOCK, count - begin);
+    double sum[SUM_BLOCK] = { 0 };
+    for (int64_t piece = 0; piece < pieces; piece++)
+      for (int64_t i = 0; i < size; i++) sum[i] += partial[piece * count + begin + i];
+    for (int64_t i = 0; i < size; i++) out[begin + i] = (REAL)sum[i];
   }
 }
 
