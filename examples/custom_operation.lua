@@ -34,7 +34,7 @@ print(("the supernet: %d parameters"):format(net:count()))
 
 local train = cnas.data.load("shapes", { train_images = 480, split = 0.8, seed = 1 })
 local chosen = {}
-for x, y in cnas.data.loader { dataset = train, batch = 32, seed = 1 } do
+for x, y in cnas.data.loader { dataset = train, batch = 32, seed = 1, shuffle = true } do
   local arch = controller.uniform()
   local loss = weights:step(cnas.cross_entropy(net(x, arch), y))
   for _, triple in ipairs(arch.normal) do chosen[triple[1]] = (chosen[triple[1]] or 0) + 1 end

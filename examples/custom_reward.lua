@@ -32,7 +32,7 @@ end)
 local pass = 0
 local function batches(dataset)
   pass = pass + 1
-  return cnas.data.loader { dataset = dataset, batch = 48, seed = seed, pass = pass }
+  return cnas.data.loader { dataset = dataset, batch = 48, seed = seed, pass = pass, shuffle = true }
 end
 
 for _, stage in ipairs(curriculum) do

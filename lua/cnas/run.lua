@@ -291,8 +291,10 @@ function Run:batches(dataset, batch, given)
     start = level.item, augment = o.augment, shuffle = o.shuffle, drop_last = o.drop_last,
   }
   local item = level.item - 1
-  local total = o.drop_last and #dataset // batch or (#dataset + batch - 1) // batch
-  level.close = function() self.batch, self.weight = nil, 1 end
+  level.close = function()
+    loader:close()
+    self.batch, self.weight = nil, 1
+  end
   return function()
     local asked = cnas.clock()
     local x, y = loader()
@@ -306,7 +308,7 @@ function Run:batches(dataset, batch, given)
     self:pause()
     self.step, self.batch, self.weight = self.step + 1, item, x:size(1)
     self.images = (self.images or 0) + self.weight
-    self.progress:moving(function() return self:status(item, total) end)
+    self.progress:moving(function() return self:status(item, #loader) end)
     return x, y
   end, nil, nil, self:leaving(level)
 end
