@@ -65,7 +65,10 @@ local function new(given)
   self.rng = cnas.rng(self.seed, "sampling")
   setmetatable(self, Controller)
   -- Samplers, functions without arguments that return an architecture, for loops that take any sampler.
-  self.draw = function() return cnas.no_grad(Controller.sample, self) end
+  self.draw = function()
+    local arch = cnas.no_grad(Controller.sample, self)
+    return arch
+  end
   self.uniform = function() return self:sample_uniform() end
   return self:open(self.nodes, #self.names)
 end

@@ -4,6 +4,7 @@
 -- are used on a terminal that wants them: not with NO_COLOR or TERM=dumb, unless --color says always.
 
 local cnas = require "cnas"
+local args = require "cnas.args"
 
 local Progress = {}
 Progress.__index = Progress
@@ -41,12 +42,18 @@ local function number(value)
   return (size >= 1000 and "%.0f" or (size >= 0.1 or size == 0) and "%.3f" or "%.2g"):format(value)
 end
 
--- "loss 1.532  accuracy 0.443": the values in the order of `names`.
-function Progress.values(values, names)
-  local words = {}
-  for _, name in ipairs(names) do
-    if values[name] ~= nil then words[#words + 1] = name:gsub("_", " ") .. " " .. number(values[name]) end
+-- "loss 1.532  accuracy 0.443": values by name, the usual ones first.
+local usual = { "loss", "accuracy", "reward", "baseline", "entropy" }
+function Progress.values(values)
+  local words, done = {}, {}
+  local function put(name)
+    if values[name] ~= nil and not done[name] then
+      words[#words + 1] = name:gsub("_", " ") .. " " .. number(values[name])
+      done[name] = true
+    end
   end
+  for _, name in ipairs(usual) do put(name) end
+  for _, name in ipairs(args.keys(values)) do put(name) end
   return table.concat(words, "  ")
 end
 

@@ -80,7 +80,7 @@ local function open(opt)
     kept = {},                     -- objects by name
     levels = { { loops = 0 } },    -- the loops we are in: see enter
     step = 0, passes = 0,          -- batches and whole passes done
-    sums = {}, order = {},         -- what was logged in this epoch: { sum, weight } by name; names as they came
+    sums = {},                     -- what was logged in this epoch: { sum, weight } by name
     weight = 1,                    -- images of the present batch
     saved_at = cnas.clock(), started_at = cnas.clock(),
   }, Run)
@@ -114,7 +114,6 @@ function Run:find_checkpoint()
   for name, pair in pairs(about.sums) do
     self.sums[name] = { tonumber(pair[1]), tonumber(pair[2]) }
   end
-  self.order = args.keys(self.sums)
   self.last_checkpoint = found.path
   self.progress:line(("resuming %s from step %d"):format(self.folder, self.step))
 end
@@ -269,13 +268,13 @@ end
 -- Epochs 1 … count of a phase with a name.
 function Run:epochs(name, count)
   return self:loop(count, function(i)
-    if not self.target then self.sums, self.order = {}, {} end -- else the sums are of the epoch we go on with
+    if not self.target then self.sums = {} end -- else the sums are of the epoch we go on with
     self.phase, self.epoch, self.epochs_total = name, i, count
     self.epoch_started, self.images, self.waited = cnas.clock(), 0, 0.0
     return i
   end, function(i)
     self:end_epoch(i)
-    self.sums, self.order, self.epoch = {}, {}, nil
+    self.sums, self.epoch = {}, nil
     self:pause(true)
   end)
 end
@@ -330,7 +329,6 @@ function Run:log(values)
     if not pair then
       pair = { 0.0, 0.0 }
       self.sums[name] = pair
-      self.order[#self.order + 1] = name
     end
     pair[1], pair[2] = pair[1] + value * self.weight, pair[2] + self.weight
   end
@@ -354,7 +352,7 @@ function Run:end_epoch(i)
   line.phase, line.epoch, line.step, line.time = self.phase, i, self.step, times
   self.record:add(line)
   self.progress:line(("  %-8s %3d/%d  %s  %s"):format(self.phase, i, self.epochs_total,
-    self.progress.values(means, self.order), self.progress:paint("dim", ("%.0f images/s, %s"):format(
+    self.progress.values(means), self.progress:paint("dim", ("%.0f images/s, %s"):format(
     times.images_per_second, self.progress.duration(times.seconds)))))
 end
 
@@ -377,7 +375,7 @@ function Run:status(batch, batches)
   return ("%s%s %d/%d  batch %d/%d%s  %s  %.0f images/s  loader %.0f%%  %s"):format(
     self.stage and ("stage %d/%d  "):format(self.stage.index, self.stages_total) or "", self.phase, self.epoch,
     self.epochs_total, batch, batches, pass > 1 and " of pass " .. pass or "",
-    self.progress.values(self:means(), self.order), self.images / math.max(seconds, 1e-9),
+    self.progress.values(self:means()), self.images / math.max(seconds, 1e-9),
     100 * self.waited / math.max(seconds, 1e-9), self:left(batch / batches))
 end
 

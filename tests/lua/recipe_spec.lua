@@ -6,7 +6,7 @@ local here = arg[0]:match("^(.*)/tests/lua/[^/]*$") or "."
 local recipe = here .. "/recipes/curriculum_search.lua"
 local tiny = {}
 for word in ([[--data shapes --train-images 96 --channels 2 --layers 3 --nodes 2 --hidden 8 --batch 24 --warmup 1
-  --epochs 1 --derive-images 24 --derive-samples 2 --derive-rounds 1 --threads 2]]):gmatch("%S+") do
+  --epochs 1 --derive-images 24 --derive-samples 2 --derive-rounds 1]]):gmatch("%S+") do
   tiny[#tiny + 1] = word
 end
 
