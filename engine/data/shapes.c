@@ -25,8 +25,8 @@ static const char *const class_names[CN_SHAPES_CLASSES] = { "disc", "ring", "squ
                                                             "crescent", "heart", "hexagon", "arrow" };
 
 /* Of many images; the channels are alike. */
-static const float mean[3] = { 0.498f, 0.498f, 0.498f };
-static const float deviation[3] = { 0.265f, 0.265f, 0.265f };
+static const float mean[3] = { 0.413f, 0.413f, 0.413f };
+static const float deviation[3] = { 0.221f, 0.221f, 0.221f };
 
 /* ---- Outlines ---- */
 
@@ -132,8 +132,19 @@ static float blend(const Texture *t, float x, float y) {
   }
 }
 
-/* A texture of two colours at most `spread` apart by channel; its first is at least `apart` from the colour `other`. */
-static Texture draw_texture(CnRng *rng, const float other[3], float apart, float spread) {
+/* What a texture may be drawn from. */
+typedef struct Palette {
+  float low, high; /* range of its first colour's channels */
+  float spread;    /* how far its second colour's are at most */
+  float apart;     /* how far its first colour is at least from a given one */
+} Palette;
+
+/* A ground is rather dark, a shape rather bright, a fragment anything. */
+static const Palette of_ground = { 0.05f, 0.65f, 0.2f, 0 };
+static const Palette of_shape = { 0.35f, 0.95f, 0.25f, 0.5f };
+static const Palette of_fragment = { 0.05f, 0.95f, 0.3f, 0.3f };
+
+static Texture draw_texture(CnRng *rng, const Palette *palette, const float other[3]) {
   Texture t;
   t.kind = (Kind)cn_rng_integer(rng, KINDS);
   float distance;
@@ -141,11 +152,11 @@ static Texture draw_texture(CnRng *rng, const float other[3], float apart, float
   do {
     distance = 0;
     for (int c = 0; c < 3; c++) {
-      t.a[c] = uniform(rng, 0.05f, 0.95f);
+      t.a[c] = uniform(rng, palette->low, palette->high);
       distance += (t.a[c] - other[c]) * (t.a[c] - other[c]);
     }
-  } while (distance < apart * apart && ++tries < 16);
-  for (int c = 0; c < 3; c++) t.b[c] = clampf(t.a[c] + uniform(rng, -spread, spread), 0, 1);
+  } while (distance < palette->apart * palette->apart && ++tries < 16);
+  for (int c = 0; c < 3; c++) t.b[c] = clampf(t.a[c] + uniform(rng, -palette->spread, palette->spread), 0, 1);
   float angle = uniform(rng, 0, 2 * PI);
   t.cosine = cosf(angle);
   t.sine = sinf(angle);
@@ -173,12 +184,12 @@ typedef struct Pose {
   float cut;              /* only what has own x > cut is painted; -2 for all of it */
 } Pose;
 
-static Pose draw_pose(CnRng *rng, float reach, float turn, float radius_low, float radius_high) {
+static Pose draw_pose(CnRng *rng, float reach, float radius_low, float radius_high) {
   Pose p;
   p.x = uniform(rng, -reach, reach);
   p.y = uniform(rng, -reach, reach);
   p.radius = uniform(rng, radius_low, radius_high);
-  float angle = uniform(rng, -turn, turn);
+  float angle = uniform(rng, 0, 2 * PI);
   p.cosine = cosf(angle);
   p.sine = sinf(angle);
   p.aspect = uniform(rng, 0.85f, 1.18f);
@@ -201,10 +212,10 @@ static void paint_shape(Canvas canvas, int class, const Pose *p, const Texture *
 }
 
 static void paint_fragment(Canvas canvas, CnRng *rng, const float other[3], float radius_low, float radius_high) {
-  Pose pose = draw_pose(rng, 15, PI, radius_low, radius_high);
+  Pose pose = draw_pose(rng, 15, radius_low, radius_high);
   pose.cut = uniform(rng, -0.3f, 0.4f);
   int class = (int)cn_rng_integer(rng, CN_SHAPES_CLASSES);
-  Texture texture = draw_texture(rng, other, 0.3f, 0.3f);
+  Texture texture = draw_texture(rng, &of_fragment, other);
   paint_shape(canvas, class, &pose, &texture);
 }
 
@@ -223,17 +234,17 @@ static void finish(uint8_t *out, Canvas canvas, const CnRng *rng, float noise) {
 }
 
 static void draw_image(uint8_t *out, int class, CnRng rng) {
-  static const float grey[3] = { 0.5f, 0.5f, 0.5f };
+  static const float black[3] = { 0, 0, 0 };
   Canvas canvas;
   memset(canvas, 0, sizeof canvas);
-  Texture ground = draw_texture(&rng, grey, 0, 0.2f);
+  Texture ground = draw_texture(&rng, &of_ground, black);
   for (int y = 0; y < SIDE; y++)
     for (int x = 0; x < SIDE; x++)
       paint_pixel(canvas[y][x], &ground, (float)x - 0.5f * SIDE, (float)y - 0.5f * SIDE, 1);
   int fragments = 3 + (int)cn_rng_integer(&rng, 4);
   for (int f = 0; f < fragments; f++) paint_fragment(canvas, &rng, ground.a, 2, 4.5f);
-  Pose pose = draw_pose(&rng, 3.5f, 0.6f, 8, 12);
-  Texture texture = draw_texture(&rng, ground.a, 0.6f, 0.25f);
+  Pose pose = draw_pose(&rng, 5, 8, 11);
+  Texture texture = draw_texture(&rng, &of_shape, ground.a);
   paint_shape(canvas, class, &pose, &texture);
   if (cn_rng_integer(&rng, 2)) paint_fragment(canvas, &rng, texture.a, 1.5f, 3.5f);
   float noise = uniform(&rng, 0.01f, 0.05f);
