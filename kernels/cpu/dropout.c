@@ -14,16 +14,26 @@ typedef struct Mask {
   const REAL *x;
 } Mask;
 
-static inline bool kept(const Mask *m, uint32_t word) { return cn_u32_to_unit(word) >= m->p; }
+#define BATCH 512 /* words drawn before they are used, so that the loop over elements has no branches */
+
+static inline bool kept(uint32_t word, float p) { return cn_u32_to_unit(word) >= p; }
 
 /* Elements begin … end-1; begin is a multiple of 4. */
 static void drop_elements(void *context, int64_t begin, int64_t end) {
   const Mask *m = context;
-  for (int64_t i = begin; i < end; i += 4) {
-    uint32_t word[4];
-    cn_philox(word, m->rng.seed, m->rng.stream, m->rng.counter + (uint64_t)(i / 4));
-    int n = (int)CN_MIN(4, end - i);
-    for (int k = 0; k < n; k++) m->out[i + k] = kept(m, word[k]) ? m->x[i + k] * m->factor : 0;
+  float p = m->p;
+  REAL factor = m->factor;
+  for (int64_t from = begin; from < end; from += BATCH) {
+    int64_t n = CN_MIN(BATCH, end - from);
+    uint32_t word[BATCH];
+    for (int64_t i = 0; i < n; i += 4)
+      cn_philox(word + i, m->rng.seed, m->rng.stream, m->rng.counter + (uint64_t)((from + i) / 4));
+    REAL *restrict out = m->out + from;
+    const REAL *restrict x = m->x + from;
+    for (int64_t i = 0; i < n; i++) {
+      REAL value = x[i] * factor;
+      out[i] = kept(word[i], p) ? value : 0;
+    }
   }
 }
 
@@ -35,7 +45,7 @@ static void drop_images(void *context, int64_t begin, int64_t end) {
     cn_philox(word, m->rng.seed, m->rng.stream, m->rng.counter + (uint64_t)(i / 4));
     REAL *restrict out = m->out + i * m->image;
     const REAL *restrict x = m->x + i * m->image;
-    if (!kept(m, word[i % 4])) {
+    if (!kept(word[i % 4], m->p)) {
       memset(out, 0, (size_t)m->image * sizeof(REAL));
     } else {
       REAL factor = m->factor;

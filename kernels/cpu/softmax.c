@@ -26,19 +26,23 @@ static inline void column_sums(const REAL *x, int64_t n, int64_t stride, REAL *l
   *sum = total;
 }
 
+/* Inlined for stride 1, where the loop over exp is vectorised, and for any. */
+ALWAYS_INLINE void softmax_column(REAL *restrict y, const REAL *restrict x, int64_t n, int64_t stride) {
+  REAL top = x[0];
+  for (int64_t i = 1; i < n; i++) top = x[i * stride] > top ? x[i * stride] : top;
+  for (int64_t i = 0; i < n; i++) y[i * stride] = M(exp)(x[i * stride] - top);
+  double sum = 0;
+  for (int64_t i = 0; i < n; i++) sum += (double)y[i * stride];
+  REAL factor = (REAL)(1 / sum);
+  for (int64_t i = 0; i < n; i++) y[i * stride] *= factor;
+}
+
 static void softmax(void *context, int64_t begin, int64_t end) {
   const Softmax *s = context;
   for (int64_t column = begin; column < end; column++) {
-    const REAL *x = s->x + column_offset(s, column);
-    REAL *y = s->out + column_offset(s, column), top = x[0];
-    for (int64_t i = 1; i < s->n; i++) top = x[i * s->inner] > top ? x[i * s->inner] : top;
-    double sum = 0;
-    for (int64_t i = 0; i < s->n; i++) {
-      y[i * s->inner] = M(exp)(x[i * s->inner] - top);
-      sum += (double)y[i * s->inner];
-    }
-    REAL factor = (REAL)(1 / sum);
-    for (int64_t i = 0; i < s->n; i++) y[i * s->inner] *= factor;
+    int64_t offset = column_offset(s, column);
+    if (s->inner == 1) softmax_column(s->out + offset, s->x + offset, s->n, 1);
+    else softmax_column(s->out + offset, s->x + offset, s->n, s->inner);
   }
 }
 

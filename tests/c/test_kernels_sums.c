@@ -1,6 +1,6 @@
 /* test_kernels_sums.c - reducing, choosing, loss and update kernels of the CPU, against plain loops in double: ties and
-** NaN, wrong indices, the same bits with 1, 2 and 3 threads, failing allocations. On every instruction set this processor
-** has. */
+** NaN, wrong indices, the same bits with 1, 2 and 3 threads, failing allocations. On every instruction set this
+** processor has. */
 #include "kernel_calls.h"
 
 /* sum and mean over every set of dimensions, forward and backward. */
