@@ -3,8 +3,7 @@
 **
 ** x is (N,K), target (N). With smoothing e the target's probability is 1-e and each other class's e/(K-1); K = 1 leaves
 ** nothing to smooth. Losses are added in f64, by pieces of rows fixed by the shape. */
-#include "pieces.h"
-#include "real_math.h"
+#include "rows.h"
 
 typedef struct Loss {
   int64_t n, classes, grain; /* grain: rows in a piece */
@@ -24,30 +23,16 @@ static Loss loss_make(const CnCall *call) {
                  .off = classes > 1 ? smoothing / (double)(classes - 1) : 0 };
 }
 
-/* Largest value of a row and the sum of e^(x - largest). */
-static inline double row_sum(const REAL *x, int64_t n, REAL *largest) {
-  REAL top = x[0];
-  for (int64_t i = 1; i < n; i++) top = x[i] > top ? x[i] : top;
-  double sum = 0;
-  for (int64_t i = 0; i < n; i++) sum += (double)M(exp)(x[i] - top);
-  *largest = top;
-  return sum;
-}
-
 static void losses(void *context, int64_t begin, int64_t end) {
   const Loss *l = context;
   double total = 0;
   for (int64_t row = begin; row < end; row++) {
     const REAL *x = l->x + row * l->classes;
-    REAL top;
-    double norm = log(row_sum(x, l->classes, &top)) + (double)top; /* log sum e^x */
-    double target = norm - (double)x[l->target[row]], loss = l->on * target;
-    if (l->off > 0) {
-      double all = 0;
-      for (int64_t i = 0; i < l->classes; i++) all += norm - (double)x[i];
-      loss += l->off * (all - target);
-    }
-    total += loss;
+    REAL top = row_largest(x, l->classes);
+    double norm = log(row_exp_total(x, l->classes, top)) + (double)top; /* log sum e^x */
+    double target = norm - (double)x[l->target[row]];
+    total += l->on * target;
+    if (l->off > 0) total += l->off * ((double)l->classes * norm - row_total(x, l->classes) - target);
   }
   l->partial[begin / l->grain] = total;
 }
@@ -57,8 +42,9 @@ static void gradients(void *context, int64_t begin, int64_t end) {
   const Loss *l = context;
   for (int64_t row = begin; row < end; row++) {
     const REAL *x = l->x + row * l->classes;
-    REAL *gx = l->gx + row * l->classes, top;
-    double sum = row_sum(x, l->classes, &top);
+    REAL *restrict gx = l->gx + row * l->classes;
+    REAL top = row_largest(x, l->classes);
+    double sum = row_exp_total(x, l->classes, top);
     REAL factor = (REAL)(l->g / sum), off = (REAL)(l->g * l->off);
     for (int64_t i = 0; i < l->classes; i++) gx[i] = M(exp)(x[i] - top) * factor - off;
     int64_t t = l->target[row];

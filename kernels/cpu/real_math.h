@@ -1,8 +1,8 @@
 /* real_math.h - the C library's functions for REAL: M(exp) is expf or exp.
 **
 ** Where glibc brings vector versions (libmvec; within 4 units in the last place, special values as in the scalar ones),
-** loops over M(exp), M(log), M(tanh) and M(pow) use them; the last few elements of a loop go through the scalar ones. So
-** the last bits of a result may depend on where in a loop it stands, which shapes alone decide. */
+** loops over M(exp), M(log), M(tanh) and M(pow) use them; the last few elements of a loop go through the scalar ones.
+** So the last bits of a result may depend on where in a loop it stands, which shapes alone decide. */
 #ifndef CN_REAL_MATH_H
 #define CN_REAL_MATH_H
 

@@ -1,8 +1,7 @@
 /* softmax.c - softmax and its logarithm along one dimension. Kernels: softmax, log_softmax, _forward and _backward.
 **
 ** An array is (outer, n, inner). The largest value is taken off before exp, so nothing overflows; sums are in f64. */
-#include "pieces.h"
-#include "real_math.h"
+#include "rows.h"
 
 typedef struct Softmax {
   int64_t n, inner;
@@ -16,33 +15,37 @@ static inline int64_t column_offset(const Softmax *s, int64_t column) {
   return column / s->inner * s->n * s->inner + column % s->inner;
 }
 
-/* Of one column: its largest value (NaN if one is NaN) and log sum e^(x - largest). */
-static inline void column_sums(const REAL *x, int64_t n, int64_t stride, REAL *largest, double *sum) {
-  REAL top = x[0];
-  for (int64_t i = 1; i < n; i++) top = x[i * stride] > top || x[i * stride] != x[i * stride] ? x[i * stride] : top;
-  double total = 0;
-  for (int64_t i = 0; i < n; i++) total += (double)M(exp)(x[i * stride] - top);
-  *largest = top;
-  *sum = total;
-}
-
-/* Inlined for stride 1, where the loop over exp is vectorised, and for any. */
-ALWAYS_INLINE void softmax_column(REAL *restrict y, const REAL *restrict x, int64_t n, int64_t stride) {
+/* Columns along memory take the vectorised functions of rows.h, others a plain loop. */
+static REAL column_largest(const REAL *x, int64_t n, int64_t stride) {
+  if (stride == 1) return row_largest(x, n);
   REAL top = x[0];
   for (int64_t i = 1; i < n; i++) top = x[i * stride] > top ? x[i * stride] : top;
-  for (int64_t i = 0; i < n; i++) y[i * stride] = M(exp)(x[i * stride] - top);
-  double sum = 0;
-  for (int64_t i = 0; i < n; i++) sum += (double)y[i * stride];
-  REAL factor = (REAL)(1 / sum);
-  for (int64_t i = 0; i < n; i++) y[i * stride] *= factor;
+  return top;
+}
+
+static double column_total(const REAL *x, int64_t n, int64_t stride) {
+  if (stride == 1) return row_total(x, n);
+  double total = 0;
+  for (int64_t i = 0; i < n; i++) total += (double)x[i * stride];
+  return total;
+}
+
+/* y = e^(x - shift) */
+static void column_exp(REAL *restrict y, const REAL *restrict x, int64_t n, int64_t stride, REAL shift) {
+  if (stride == 1)
+    for (int64_t i = 0; i < n; i++) y[i] = M(exp)(x[i] - shift);
+  else
+    for (int64_t i = 0; i < n; i++) y[i * stride] = M(exp)(x[i * stride] - shift);
 }
 
 static void softmax(void *context, int64_t begin, int64_t end) {
   const Softmax *s = context;
   for (int64_t column = begin; column < end; column++) {
-    int64_t offset = column_offset(s, column);
-    if (s->inner == 1) softmax_column(s->out + offset, s->x + offset, s->n, 1);
-    else softmax_column(s->out + offset, s->x + offset, s->n, s->inner);
+    const REAL *x = s->x + column_offset(s, column);
+    REAL *y = s->out + column_offset(s, column);
+    column_exp(y, x, s->n, s->inner, column_largest(x, s->n, s->inner));
+    REAL factor = (REAL)(1 / column_total(y, s->n, s->inner));
+    for (int64_t i = 0; i < s->n; i++) y[i * s->inner] *= factor;
   }
 }
 
@@ -63,10 +66,9 @@ static void log_softmax(void *context, int64_t begin, int64_t end) {
   const Softmax *s = context;
   for (int64_t column = begin; column < end; column++) {
     const REAL *x = s->x + column_offset(s, column);
-    REAL *y = s->out + column_offset(s, column), top;
-    double sum;
-    column_sums(x, s->n, s->inner, &top, &sum);
-    REAL shift = (REAL)log(sum);
+    REAL *y = s->out + column_offset(s, column), top = column_largest(x, s->n, s->inner);
+    column_exp(y, x, s->n, s->inner, top);
+    REAL shift = (REAL)log(column_total(y, s->n, s->inner));
     for (int64_t i = 0; i < s->n; i++) y[i * s->inner] = x[i * s->inner] - top - shift;
   }
 }
@@ -78,9 +80,9 @@ static void log_softmax_gradient(void *context, int64_t begin, int64_t end) {
     int64_t offset = column_offset(s, column);
     const REAL *y = s->x + offset, *g = s->g + offset;
     REAL *gx = s->out + offset;
-    double sum = 0;
-    for (int64_t i = 0; i < s->n; i++) sum += (double)g[i * s->inner];
-    for (int64_t i = 0; i < s->n; i++) gx[i * s->inner] = g[i * s->inner] - M(exp)(y[i * s->inner]) * (REAL)sum;
+    REAL sum = (REAL)column_total(g, s->n, s->inner);
+    column_exp(gx, y, s->n, s->inner, 0);
+    for (int64_t i = 0; i < s->n; i++) gx[i * s->inner] = g[i * s->inner] - gx[i * s->inner] * sum;
   }
 }
 
