@@ -167,23 +167,38 @@ CnErr cn_events_flush(CnEvents *ev) { return cn_log_sync(ev->log); }
 
 const char *cn_events_path(const CnEvents *ev) { return ev->path; }
 
-/* events.out.tfevents.<time>.<host>.<pid>.<number>: readers look for "tfevents" and sort by the time. */
-static char *file_path(const char *folder) {
+/* Readers take the files of a folder in the order of their names, so a new name is later than all that are there: the
+** time in it is the present one, or one second after the latest. */
+static CnErr choose_time(long long *out, const char *folder) {
+  CnNames names;
+  CN_TRY(cn_folder_list(&names, folder));
+  *out = (long long)time(NULL);
+  for (int i = 0; i < names.count; i++) {
+    long long there;
+    if (sscanf(names.name[i], "events.out.tfevents.%10lld.", &there) == 1 && there >= *out) *out = there + 1;
+  }
+  cn_names_free(&names);
+  return CN_OK;
+}
+
+/* events.out.tfevents.<time>.<host>.<pid>.<number>: readers look for "tfevents". */
+static CnErr file_path(char **out, const char *folder) {
   static atomic_uint number;
   char host[128] = "host";
   gethostname(host, sizeof host - 1);
+  long long seconds = 0;
+  CN_TRY(choose_time(&seconds, folder));
   size_t bytes = strlen(folder) + 256;
-  char *path = cn_alloc(bytes);
-  if (path)
-    snprintf(path, bytes, "%s/events.out.tfevents.%010lld.%s.%ld.%u", folder, (long long)time(NULL), host,
-             (long)getpid(), atomic_fetch_add(&number, 1u));
-  return path;
+  *out = cn_alloc(bytes);
+  if (!*out) return CN_EMEMORY;
+  snprintf(*out, bytes, "%s/events.out.tfevents.%010lld.%s.%ld.%u", folder, seconds, host, (long)getpid(),
+           atomic_fetch_add(&number, 1u));
+  return CN_OK;
 }
 
 static CnErr start(CnEvents *ev, const char *folder, int64_t resume_step) {
   CN_TRY(cn_folder_make(folder));
-  ev->path = file_path(folder);
-  if (!ev->path) return CN_EMEMORY;
+  CN_TRY(file_path(&ev->path, folder));
   CN_TRY(cn_log_open(&ev->log, ev->path));
   CN_TRY(put_event(ev, 0, EVENT_FILE_VERSION, "brain.Event:2", 13));
   static const unsigned char started[] = { 1 << 3 | VARINT, 1 }; /* SessionLog { status: START } */

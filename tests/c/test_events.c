@@ -164,7 +164,20 @@ static void test_resume(void **state) {
   cn_free(file);
 }
 
-static ssize_t half_write(int fd, const void *data, size_t size) {
+/* Writers of the same second, whatever their process numbers, are read in the order they began. */
+static void test_order(void **state) {
+  (void)state;
+  const char *last = NULL;
+  CnEvents *ev[12];
+  for (int i = 0; i < 12; i++) {
+    assert_ok(cn_events_open(&ev[i], scratch_folder, i));
+    if (last) assert_true(strcmp(last, cn_events_path(ev[i])) < 0);
+    last = cn_events_path(ev[i]);
+  }
+  for (int i = 0; i < 12; i++) assert_ok(cn_events_close(ev[i]));
+}
+
+static ssize_t full_write(int fd, const void *data, size_t size) {
   (void)fd, (void)data, (void)size;
   errno = ENOSPC;
   return -1;
@@ -178,7 +191,7 @@ static void test_full_disk(void **state) {
   Field r[8];
   assert_ok(cn_events_open(&ev, scratch_folder, -1));
   CnSystem real = cn_system;
-  cn_system.write = half_write;
+  cn_system.write = full_write;
   CnErr e = cn_events_scalar(ev, "x", 1, 1);
   cn_system = real;
   assert_fails(CN_EIO, "No space left on device", e);
@@ -194,10 +207,11 @@ static void test_no_memory(void **state) {
   for (int64_t n = 0;; n++) {
     CnEvents *ev = NULL;
     cn_memory_fail_after(n);
-    CnErr e = cn_events_open(&ev, scratch_folder, 3);
+    CnErr e = cn_events_open(&ev, scratch_path("events"), 3);
     if (e == CN_OK) e = cn_events_scalar(ev, "x", 1, 1);
     cn_memory_fail_after(-1);
     assert_ok(cn_events_close(ev));
+    assert_ok(cn_folder_remove(scratch_path("events")));
     assert_int_equal(cn_memory_stats().blocks_live, before);
     if (e == CN_OK) break;
     assert_true(n < 100);
@@ -207,7 +221,8 @@ static void test_no_memory(void **state) {
 int main(void) {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, scratch_setup, scratch_teardown)
   const struct CMUnitTest tests[] = {
-    TEST(test_checksum), TEST(test_file), TEST(test_resume), TEST(test_full_disk), TEST(test_no_memory),
+    TEST(test_checksum), TEST(test_file),      TEST(test_resume),
+    TEST(test_order),    TEST(test_full_disk), TEST(test_no_memory),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
