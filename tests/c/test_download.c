@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 
 #include <archive.h>
@@ -392,6 +393,32 @@ static void more_than_expected_is_refused(void **state) {
   http_stop(&s);
 }
 
+static void a_full_disk_is_reported(void **state) {
+  (void)state;
+  HttpServer s;
+  assert_int_equal(symlink("/dev/full", in_folder("file.part")), 0);
+  assert_true(http_start(&s, body, BODY));
+  assert_int_equal(download_body(&s, md5_of(body, BODY), NULL), CN_EIO);
+  assert_message("file.part: writing failed (No space left on device)");
+  assert_false(exists("file"));
+  http_stop(&s);
+}
+
+static void two_downloads_do_not_mix(void **state) {
+  (void)state;
+  HttpServer s;
+  assert_true(http_start(&s, body, BODY));
+  FILE *other = fopen(in_folder("file.part"), "w");
+  assert_int_equal(flock(fileno(other), LOCK_EX), 0);
+  assert_int_equal(download_body(&s, md5_of(body, BODY), NULL), CN_EBUSY);
+  assert_message("another process is downloading");
+  assert_int_equal(s.requests, 0);
+  fclose(other);
+  assert_int_equal(download_body(&s, md5_of(body, BODY), NULL), CN_OK);
+  assert_file_is_body();
+  http_stop(&s);
+}
+
 static bool stop_midway(void *data, int64_t now, int64_t total) {
   (void)data, (void)total;
   return now < 1000;
@@ -434,6 +461,8 @@ int main(void) {
     WITH_BODY(a_wrong_sum_leaves_nothing),
     WITH_BODY(servers_that_fail_are_reported),
     WITH_BODY(more_than_expected_is_refused),
+    WITH_BODY(a_full_disk_is_reported),
+    WITH_BODY(two_downloads_do_not_mix),
     WITH_BODY(a_stopped_download_keeps_its_part),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
