@@ -146,13 +146,15 @@ static CnErr layout_and_render(GVC_t *context, graph_t *graph, const char *svg_p
   return e;
 }
 
+/* One context serves the whole process: graphviz's text plugin remembers the last font's name, which is freed with the
+** context it came from. */
 static CnErr draw_text(const char *text, const char *svg_path, const char *png_path) {
-  GVC_t *context = gvContext();
+  static GVC_t *context;
+  if (!context) context = gvContext();
   if (!context) return graphviz_fail("start");
   graph_t *graph = agmemread(text);
   CnErr e = graph ? layout_and_render(context, graph, svg_path, png_path) : graphviz_fail("read the cell");
   if (graph) agclose(graph);
-  gvFreeContext(context);
   return e;
 }
 

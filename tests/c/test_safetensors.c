@@ -37,7 +37,7 @@ static int setup(void **state) {
   tensors[2] = tensor_of(CN_I64, 1, (int64_t[]){ 3 }, i64);
   tensors[3] = tensor_of(CN_U8, 1, (int64_t[]){ 5 }, u8);
   tensors[4] = tensor_of(CN_F32, 0, NULL, &scalar);
-  tensors[5] = tensor_of(CN_F32, 3, (int64_t[]){ 4, 0, 2 }, NULL);
+  tensors[5] = tensor_of(CN_F32, 3, (int64_t[]){ 4, 0, 2 }, f32);
   return status;
 }
 
