@@ -3,7 +3,7 @@
 ** The mask is a function of the stream: element (image) i is kept when word i % 4 of block counter + i / 4, as a number
 ** in [0, 1), is at least p. So backward draws the mask again instead of keeping it. Forward and backward are one
 ** function: y = mask / (1 - p) * x, gx = mask / (1 - p) * gy. */
-#include "pieces.h"
+#include "words.h"
 
 typedef struct Mask {
   CnRng rng;
@@ -14,8 +14,6 @@ typedef struct Mask {
   const REAL *x;
 } Mask;
 
-#define BATCH 512 /* words drawn before they are used, so that the loop over elements has no branches */
-
 static inline bool kept(uint32_t word, float p) { return cn_u32_to_unit(word) >= p; }
 
 /* Elements begin … end-1; begin is a multiple of 4. */
@@ -23,11 +21,10 @@ static void drop_elements(void *context, int64_t begin, int64_t end) {
   const Mask *m = context;
   float p = m->p;
   REAL factor = m->factor;
-  for (int64_t from = begin; from < end; from += BATCH) {
-    int64_t n = CN_MIN(BATCH, end - from);
-    uint32_t word[BATCH];
-    for (int64_t i = 0; i < n; i += 4)
-      cn_philox(word + i, m->rng.seed, m->rng.stream, m->rng.counter + (uint64_t)((from + i) / 4));
+  for (int64_t from = begin; from < end; from += WORDS) {
+    int64_t n = CN_MIN(WORDS, end - from);
+    uint32_t word[WORDS];
+    draw_words(word, m->rng, from / 4);
     REAL *restrict out = m->out + from;
     const REAL *restrict x = m->x + from;
     for (int64_t i = 0; i < n; i++) {

@@ -78,6 +78,7 @@ static void adam(void *context, int64_t begin, int64_t end) {
 
 CnErr FN(adam_step_forward)(CnCall *call) {
   double lr = call->attr[0].f, beta1 = call->attr[1].f, beta2 = call->attr[2].f, step = (double)call->attr[5].i;
+  if (step < 1) return cn_fail(CN_EUSAGE, "adam_step: steps count from 1, got %lld", (long long)call->attr[5].i);
   Adam a = { .param = DATA(REAL, call->in[0]), .mean = DATA(REAL, call->in[2]), .square = DATA(REAL, call->in[3]),
              .grad = DATA(REAL, call->in[1]), .step_size = (REAL)(lr / (1 - pow(beta1, step))),
              .beta1 = (REAL)beta1, .rest1 = (REAL)(1 - beta1), .beta2 = (REAL)beta2, .rest2 = (REAL)(1 - beta2),

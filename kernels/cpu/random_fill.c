@@ -3,7 +3,7 @@
 ** Element i comes from word i % 4 of block counter + i / 4 (see base/random.h), whatever the type: f32 and f64 tensors
 ** get the same numbers, as far as f32 goes. Normal numbers are made in pairs (Box and Muller, "A note on the generation
 ** of random normal deviates", 1958): words 0 and 1 give elements 0 and 1, words 2 and 3 give 2 and 3. */
-#include "pieces.h"
+#include "words.h"
 
 typedef struct Draw {
   CnRng rng;
@@ -16,13 +16,13 @@ static void draw_uniform(void *context, int64_t begin, int64_t end) {
   const Draw *d = context;
   REAL low = (REAL)d->first, high = (REAL)d->second, below = (REAL)nextafterf((float)high, (float)low);
   if (sizeof(REAL) == sizeof(double)) below = (REAL)nextafter((double)high, (double)low);
-  for (int64_t i = begin; i < end; i += 4) {
-    uint32_t word[4];
-    cn_philox(word, d->rng.seed, d->rng.stream, d->rng.counter + (uint64_t)(i / 4));
-    int n = (int)CN_MIN(4, end - i);
-    for (int k = 0; k < n; k++) {
-      REAL value = (REAL)(d->first + (d->second - d->first) * (double)cn_u32_to_unit(word[k]));
-      d->x[i + k] = value < high ? value : below; /* rounding must not reach the open end */
+  for (int64_t from = begin; from < end; from += WORDS) {
+    int64_t n = CN_MIN(WORDS, end - from);
+    uint32_t word[WORDS];
+    draw_words(word, d->rng, from / 4);
+    for (int64_t i = 0; i < n; i++) {
+      REAL value = (REAL)(d->first + (d->second - d->first) * (double)cn_u32_to_unit(word[i]));
+      d->x[from + i] = value < high ? value : below; /* rounding must not reach the open end */
     }
   }
 }
@@ -37,14 +37,13 @@ static void normal_pair(double out[2], const uint32_t word[2]) {
 
 static void draw_normal(void *context, int64_t begin, int64_t end) {
   const Draw *d = context;
-  for (int64_t i = begin; i < end; i += 4) {
-    uint32_t word[4];
-    double normal[4];
-    cn_philox(word, d->rng.seed, d->rng.stream, d->rng.counter + (uint64_t)(i / 4));
-    normal_pair(normal, word);
-    normal_pair(normal + 2, word + 2);
-    int n = (int)CN_MIN(4, end - i);
-    for (int k = 0; k < n; k++) d->x[i + k] = (REAL)(d->first + d->second * normal[k]);
+  for (int64_t from = begin; from < end; from += WORDS) {
+    int64_t n = CN_MIN(WORDS, end - from);
+    uint32_t word[WORDS];
+    double normal[WORDS];
+    draw_words(word, d->rng, from / 4);
+    for (int64_t i = 0; i < n; i += 2) normal_pair(normal + i, word + i);
+    for (int64_t i = 0; i < n; i++) d->x[from + i] = (REAL)(d->first + d->second * normal[i]);
   }
 }
 
@@ -56,5 +55,10 @@ static CnErr draw(CnCall *call, PieceWork *work) {
   return CN_OK;
 }
 
-CnErr FN(fill_uniform_forward)(CnCall *call) { return draw(call, draw_uniform); }
+CnErr FN(fill_uniform_forward)(CnCall *call) {
+  double low = call->attr[0].f, high = call->attr[1].f;
+  if (!(low <= high)) return cn_fail(CN_EUSAGE, "fill_uniform: low %g must not be above high %g", low, high);
+  return draw(call, draw_uniform);
+}
+
 CnErr FN(fill_normal_forward)(CnCall *call) { return draw(call, draw_normal); }

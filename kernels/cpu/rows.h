@@ -1,4 +1,5 @@
-/* rows.h - what softmax and its losses take from a contiguous row, in LANES independent strands so that it vectorises.
+/* rows.h - what softmax and its losses take from a contiguous row, in LANES independent strands so that it vectorises;
+** short rows, such as a classifier's ten, in a plain loop.
 **
 ** A NaN in the row makes the sum of exponentials NaN; the largest value may then be any. */
 #ifndef CN_ROWS_H
@@ -8,11 +9,16 @@
 #include "real_math.h"
 
 #define LANES 16
+#define SHORT (4 * LANES)
 
 /* The largest of x[0 … n-1], n >= 1. */
 static inline REAL row_largest(const REAL *x, int64_t n) {
-  REAL lane[LANES];
-  for (int l = 0; l < LANES; l++) lane[l] = x[l < n ? l : 0];
+  REAL lane[LANES], top = x[0];
+  if (n < SHORT) {
+    for (int64_t i = 1; i < n; i++) top = x[i] > top ? x[i] : top;
+    return top;
+  }
+  for (int l = 0; l < LANES; l++) lane[l] = x[l];
   int64_t i = LANES;
   for (; i + LANES <= n; i += LANES)
     for (int l = 0; l < LANES; l++) lane[l] = x[i + l] > lane[l] ? x[i + l] : lane[l];
@@ -25,6 +31,10 @@ static inline REAL row_largest(const REAL *x, int64_t n) {
 static inline double row_total(const REAL *x, int64_t n) {
   double lane[LANES] = { 0 }, total = 0;
   int64_t i = 0;
+  if (n < SHORT) {
+    for (; i < n; i++) total += (double)x[i];
+    return total;
+  }
   for (; i + LANES <= n; i += LANES)
     for (int l = 0; l < LANES; l++) lane[l] += (double)x[i + l];
   for (; i < n; i++) total += (double)x[i];

@@ -86,6 +86,12 @@ static void test_uniform(void **state) {
   single.attr[1].f = 1e6 + 0.0625;
   FORWARD(fill_uniform, single);
   for (int64_t i = 0; i < n; i++) assert_true(stored(f, i) == 1e6);
+  single.attr[0].f = single.attr[1].f = 3; /* an empty interval gives its end */
+  FORWARD(fill_uniform, single);
+  assert_true(stored(f, 0) == 3 && stored(f, n - 1) == 3);
+  single.attr[1].f = 2;
+  assert_int_equal(column[CN_OP_fill_uniform].forward[CN_F32](&single), CN_EUSAGE);
+  assert_string_equal(cn_error_message(), "fill_uniform: low 3 must not be above high 2");
   single.attr[0].f = -0.1;
   single.attr[1].f = 0.1;
   FORWARD(fill_uniform, single);

@@ -353,6 +353,9 @@ static void test_optimizers(void **state) {
         param[i] -= 3e-3 * (mean[i] / (1 - pow(0.9, step))) / (sqrt(square[i] / (1 - pow(0.999, step))) + 1e-8);
       }
     }
+    call.attr[5].i = 0;
+    assert_int_equal(column[CN_OP_adam_step].forward[dtype](&call), CN_EUSAGE);
+    assert_string_equal(cn_error_message(), "adam_step: steps count from 1, got 0");
     assert_values(p, param, 100, tolerance);
     assert_values(m, mean, 100, tolerance);
     assert_values(v, square, 100, tolerance);
