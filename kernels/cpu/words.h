@@ -1,4 +1,4 @@
-/* words.h - many random words at once: the blocks of cn_philox (base/random.h), several side by side in vector lanes. */
+/* words.h - many random words at once: blocks of cn_philox (base/random.h), several side by side in vector lanes. */
 #ifndef CN_WORDS_H
 #define CN_WORDS_H
 
