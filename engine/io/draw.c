@@ -46,6 +46,16 @@ static void add_quoted(Text *t, const char *text) {
   add(t, "\"");
 }
 
+/* In graphviz's HTML, which has the space around it that keeps a label off its line. */
+static void add_padded(Text *t, const char *text) {
+  add(t, "<<table border=\"0\" cellspacing=\"0\" cellpadding=\"4\"><tr><td>");
+  for (const char *c = text; *c; c++) {
+    if (strchr("<>&\"", *c)) add(t, "&#%d;", *c);
+    else add(t, "%c", *c);
+  }
+  add(t, "</td></tr></table>>");
+}
+
 static void add_node(Text *t, const char *id, const char *label, const char *fill, const char *line) {
   add(t, "  %s [label=<%s>, fillcolor=\"%s\", color=\"%s\"];\n", id, label, fill, line);
 }
@@ -55,9 +65,7 @@ static void add_edge(Text *t, const CnTriple *triple) {
   while (!strstr(triple->op, families[f].part)) f++;
   add(t, "  n%d -> n%d [color=\"%s\", fontcolor=\"%s\", style=%s, label=", triple->from, triple->to, families[f].color,
       families[f].color, families[f].style);
-  char label[CN_OP_NAME + 4];
-  snprintf(label, sizeof label, "  %.*s  ", CN_OP_NAME - 1, triple->op); /* blanks keep it off its line */
-  add_quoted(t, label);
+  add_padded(t, triple->op);
   add(t, "];\n");
 }
 

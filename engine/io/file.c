@@ -83,8 +83,7 @@ static size_t folder_length(const char *path) {
   return slash ? (size_t)(slash - path) + 1 : 0;
 }
 
-/* Forces a folder's entries, and so a rename in it, to the disk. File systems that cannot sync a folder say EINVAL. */
-static int sync_folder_of(const char *path) {
+int cn_sync_folder_of(const char *path) {
   size_t length = folder_length(path);
   char *folder = cn_alloc(length + 2);
   if (!folder) {
@@ -99,7 +98,7 @@ static int sync_folder_of(const char *path) {
   int r = sync_whole(fd), reason = errno;
   cn_system.close(fd);
   errno = reason;
-  return r < 0 && reason != EINVAL ? -1 : 0;
+  return r < 0 && reason != EINVAL ? -1 : 0; /* file systems that cannot sync a folder say EINVAL */
 }
 
 /* ---- reading ---- */
@@ -255,7 +254,7 @@ CnErr cn_writer_commit(CnWriter *w) {
   if (!synced || !closed) {
     unlink(w->temporary);
     e = cn_fail(CN_EIO, "cannot write %s: %s", w->path, strerror(reason));
-  } else if (sync_folder_of(w->path) < 0) {
+  } else if (cn_sync_folder_of(w->path) < 0) {
     e = cn_fail(CN_EIO, "wrote %s but cannot sync its folder: %s", w->path, strerror(errno));
   }
   writer_free(w);
@@ -318,7 +317,7 @@ static CnErr log_start(CnLog *log, const char *path) {
   log->fd = cn_open(path, O_WRONLY | O_CREAT | O_APPEND);
   if (log->fd < 0) return log_fail(log);
   struct stat info;
-  if (fstat(log->fd, &info) < 0 || sync_folder_of(path) < 0) return log_fail(log);
+  if (fstat(log->fd, &info) < 0 || cn_sync_folder_of(path) < 0) return log_fail(log);
   log->size = info.st_size;
   return CN_OK;
 }
@@ -383,7 +382,7 @@ CnErr cn_file_truncate(const char *path, int64_t size) {
 
 CnErr cn_file_rename(const char *from, const char *to) {
   if (rename_whole(from, to) < 0) return fail_missing("rename", from);
-  if (sync_folder_of(to) < 0) return cn_fail(CN_EIO, "renamed %s but cannot sync its folder: %s", to, strerror(errno));
+  if (cn_sync_folder_of(to) < 0) return cn_fail(CN_EIO, "renamed %s but cannot sync its folder: %s", to, strerror(errno));
   return CN_OK;
 }
 

@@ -34,7 +34,10 @@ CnErr cn_path_remove(bool *was_there, const char *path) {
 }
 
 static CnErr make_one(const char *path) {
-  if (mkdir(path, 0777) == 0) return CN_OK;
+  if (mkdir(path, 0777) == 0) {
+    if (cn_sync_folder_of(path) == 0) return CN_OK;
+    return cn_fail(CN_EIO, "made folder %s but cannot sync the one it is in: %s", path, strerror(errno));
+  }
   int reason = errno;
   struct stat info;
   if (reason == EEXIST && stat(path, &info) == 0 && S_ISDIR(info.st_mode)) return CN_OK;
