@@ -185,19 +185,22 @@ static void test_where(void **state) {
 
 static void test_elementwise(void **state) {
   (void)state;
-  double values[] = { -2.5, -1, -0.25, 0, 0.25, 1, 3, NAN, INFINITY, -INFINITY };
-  int n = COUNT(values);
+  static const double kinds[] = { -2.5, -1, -0.25, 0, 0.25, 1, 3, NAN, INFINITY, -INFINITY };
+  int n = COUNT(kinds), all = 7 * n + 3; /* each of them in vectors and in the rest of a loop */
+  double values[100];
+  for (int i = 0; i < all; i++) values[i] = kinds[i % n];
   for (int dtype = CN_F32; dtype <= CN_F64; dtype++) {
     double tolerance = dtype == CN_F32 ? 1e-6 : 1e-14;
-    CnTensor *x = tensor(dtype, values, SHAPE(n)), *y = empty(dtype, SHAPE(n)), *g = varied(dtype, 3, SHAPE(n));
-    CnTensor *gx = empty(dtype, SHAPE(n));
+    CnTensor *x = tensor(dtype, values, SHAPE(all)), *y = empty(dtype, SHAPE(all)), *g = varied(dtype, 3, SHAPE(all));
+    CnTensor *gx = empty(dtype, SHAPE(all));
     CnCall call = call_of(dtype, TENSORS(x), TENSORS(y));
     call.gout[0] = g;
     call.gin[0] = gx;
 #define CHECK(id, value, slope, first, last) \
     FORWARD(id, call); \
     BACKWARD(id, call); \
-    for (int i = first; i < last; i++) { \
+    for (int i = 0; i < all; i++) { \
+      if (i % n < first || i % n >= last) continue; \
       double v = values[i], r = stored(y, i); \
       (void)v, (void)r; \
       ASSERT_NEAR(stored(y, i), value, tolerance); \
@@ -205,8 +208,8 @@ static void test_elementwise(void **state) {
     }
     CHECK(neg, -v, -1, 0, n);
     CHECK(exp, exp(v), r, 0, n);
-    CHECK(log, log(v), 1 / v, 4, 7);
-    CHECK(sqrt, sqrt(v), 0.5 / r, 4, 7);
+    CHECK(log, log(v), 1 / v, 0, n);
+    CHECK(sqrt, sqrt(v), 0.5 / r, 0, n);
     CHECK(abs, fabs(v), (v > 0) - (v < 0), 0, 7);
     CHECK(tanh, tanh(v), 1 - r * r, 0, n);
     CHECK(sigmoid, 1 / (1 + exp(-v)), r * (1 - r), 0, n);
