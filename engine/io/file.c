@@ -151,21 +151,43 @@ void cn_reader_close(CnReader *r) {
   cn_free(r);
 }
 
+/* Twice the room for the `used` bytes of *data. */
+static CnErr grow(char **data, size_t *room, size_t used) {
+  char *grown = *room <= SIZE_MAX / 2 ? cn_alloc(2 * *room) : NULL;
+  if (!grown) return CN_EMEMORY;
+  memcpy(grown, *data, used);
+  cn_free(*data);
+  *data = grown;
+  *room *= 2;
+  return CN_OK;
+}
+
+/* To the end of the file, wherever that is: those of /proc say that they are empty. */
+static CnErr read_to_end(char **data, size_t *size, size_t room, CnReader *r, size_t limit) {
+  for (*size = 0;;) {
+    ssize_t n = read_whole(r->fd, *data + *size, room - *size);
+    if (n < 0) return cn_fail(CN_EIO, "cannot read %s: %s", r->path, strerror(errno));
+    *size += (size_t)n;
+    if (*size > limit) return cn_fail(CN_EDATA, "cannot read %s: it has more than %zu bytes", r->path, limit);
+    if (*size < room) {
+      (*data)[*size] = 0;
+      return CN_OK;
+    }
+    CN_TRY(grow(data, &room, *size));
+  }
+}
+
 static CnErr read_all(char **out, size_t *size, CnReader *r, size_t limit) {
-  if (r->size > limit || r->size >= SIZE_MAX)
+  if (r->size > limit || r->size >= SIZE_MAX / 2)
     return cn_fail(CN_EDATA, "cannot read %s: it has %llu bytes, and at most %zu are read", r->path,
                    (unsigned long long)r->size, limit);
-  char *data = cn_alloc((size_t)r->size + 1);
+  size_t room = r->size ? (size_t)r->size + 1 : 4096;
+  char *data = cn_alloc(room);
   if (!data) return CN_EMEMORY;
-  CnErr e = cn_reader_get(r, data, 0, (size_t)r->size);
-  if (e != CN_OK) {
-    cn_free(data);
-    return e;
-  }
-  data[r->size] = 0;
-  *out = data;
-  *size = (size_t)r->size;
-  return CN_OK;
+  CnErr e = read_to_end(&data, size, room, r, limit);
+  if (e == CN_OK) *out = data;
+  else cn_free(data);
+  return e;
 }
 
 CnErr cn_file_read(char **out, size_t *size, const char *path, size_t limit) {
@@ -382,8 +404,8 @@ CnErr cn_file_truncate(const char *path, int64_t size) {
 
 CnErr cn_file_rename(const char *from, const char *to) {
   if (rename_whole(from, to) < 0) return fail_missing("rename", from);
-  if (cn_sync_folder_of(to) < 0) return cn_fail(CN_EIO, "renamed %s but cannot sync its folder: %s", to, strerror(errno));
-  return CN_OK;
+  if (cn_sync_folder_of(to) == 0) return CN_OK;
+  return cn_fail(CN_EIO, "renamed %s but cannot sync its folder: %s", to, strerror(errno));
 }
 
 /* ---- locks ---- */

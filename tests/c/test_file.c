@@ -209,6 +209,10 @@ static void test_read(void **state) {
   each_fault(soft, 1, read_back, check_ok);
   assert_fails(CN_EDATA, "at most 10 are read", cn_file_read(&data, &size, scratch_path("file"), 10));
   assert_fails(CN_EDATA, "No such file", cn_file_read(&data, &size, scratch_path("none"), 10));
+  assert_ok(cn_file_read(&data, &size, "/proc/self/maps", 1 << 20)); /* its size is said to be 0 */
+  assert_true(size > 0 && data[size] == 0 && strlen(data) == size);
+  cn_free(data);
+  assert_fails(CN_EDATA, "it has more than 100 bytes", cn_file_read(&data, &size, "/proc/self/maps", 100));
   assert_fails(CN_EDATA, "it is a folder", cn_file_read(&data, &size, scratch_folder, 10));
   assert_int_equal(mkfifo(scratch_path("pipe"), 0600), 0);
   assert_fails(CN_EDATA, "not a regular file", cn_file_read(&data, &size, scratch_path("pipe"), 10));

@@ -206,6 +206,12 @@ T.describe("file", function()
     T.equal(file.sweep(folder), 0)
   end)
 
+  T.it("reads files that say they are empty", function()
+    if not file.exists "/proc/self/maps" then T.skip "no /proc" end
+    T.equal(file.size "/proc/self/maps", 0)
+    T.contains(file.read "/proc/self/maps", "[stack]")
+  end)
+
   T.it("says data for a missing file and io for one that cannot be written", function()
     local folder = T.folder()
     T.equal(code(file.read, folder .. "/none"), "data")
