@@ -146,7 +146,7 @@ T.describe("the curriculum search", function()
     T.equal(status, 4)
     T.truthy(err:find("step 4 %(batch 2%)"), err)
     T.contains(err, "the last good checkpoint is " .. folder .. "/checkpoints/step-00000002.safetensors")
-    T.truthy(next(cnas.safetensors.load(folder .. "/checkpoints/step-00000002.safetensors")))
+    T.truthy(next((cnas.safetensors.load(folder .. "/checkpoints/step-00000002.safetensors"))))
   end)
 
   T.it("shows a Lua error with the recipe's line", function()

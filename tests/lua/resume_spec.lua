@@ -125,7 +125,7 @@ T.describe("a search", function()
   local function goes_on_from(folder, expected)
     local names = cnas.file.list(folder .. "/checkpoints")
     T.truthy(#names > 0, "no checkpoint was written in time")
-    T.truthy(next(cnas.safetensors.load(folder .. "/checkpoints/" .. names[#names])))
+    T.truthy(next((cnas.safetensors.load(folder .. "/checkpoints/" .. names[#names]))))
     T.equal(T.shell(command(folder, true) .. " </dev/null"), 0)
     same(folder, expected.essence, "after a full disk")
   end
