@@ -7,6 +7,7 @@
 
 static atomic_int first_signal, signal_count, was_seen;
 static _Atomic int64_t noted_at, last_at; /* of the first and the latest signal; nanoseconds of the monotonic clock */
+static _Atomic int64_t looked_at, longest; /* when cn_interrupt_requested was called last, 0: never; the longest gap */
 
 #define SAME_WISH 300000000 /* ns: a shell, timeout or mpirun may send one wish twice */
 
@@ -29,13 +30,15 @@ int cn_interrupt_note(int signal) {
 }
 
 int cn_interrupt_requested(void) {
+  int64_t now = now_ns(), before = atomic_exchange(&looked_at, now);
+  if (before != 0 && now - before > atomic_load(&longest)) atomic_store(&longest, now - before);
   if (atomic_load_explicit(&signal_count, memory_order_acquire) == 0) return 0;
   atomic_store(&was_seen, 1);
   return atomic_load(&first_signal);
 }
 
 CnInterrupt cn_interrupt_state(void) {
-  CnInterrupt s = { 0, 0, false, 0.0 };
+  CnInterrupt s = { .patience = (double)atomic_load(&longest) * 1e-9 };
   s.count = atomic_load(&signal_count);
   if (s.count == 0) return s;
   s.signal = atomic_load(&first_signal);

@@ -12,7 +12,7 @@
 ** that follows another within 0.3 s is the same wish and not counted. */
 int cn_interrupt_note(int signal);
 
-/* The first signal since the last clear, or 0; marks it as seen. Cheap: one atomic read while there is none. */
+/* The first signal since the last clear, or 0; marks it as seen, and takes the time between two calls: see `patience`. */
 int cn_interrupt_requested(void);
 
 /* What stands now; marks nothing. */
@@ -21,6 +21,7 @@ typedef struct CnInterrupt {
   int count;      /* signals since the last clear */
   bool seen;      /* somebody asked cn_interrupt_requested since */
   double seconds; /* since the first signal */
+  double patience; /* the longest time between two looks so far, in seconds: a step of a large network takes long */
 } CnInterrupt;
 CnInterrupt cn_interrupt_state(void);
 

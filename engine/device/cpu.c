@@ -26,7 +26,7 @@ static void cpu_free(int index, void *block) {
 static CnErr cpu_copy(void *to, CnDevice to_device, const void *from, CnDevice from_device, size_t bytes) {
   (void)to_device;
   (void)from_device;
-  memcpy(to, from, bytes);
+  if (bytes) memcpy(to, from, bytes);
   return CN_OK;
 }
 

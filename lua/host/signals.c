@@ -1,8 +1,8 @@
 /* signals.c - Ctrl-C and SIGTERM.
 **
 ** A signal is a wish (base/interrupt.h). A run that looks for it between batches stops in good order and is left alone.
-** A program that does not look within the grace, or that gets a second signal, is interrupted by an error raised from a
-** debug hook; a third signal ends the process as it would without us.
+** A program that does not look within the grace (longer for one whose looks have been far apart), or that gets a second
+** signal, is interrupted by an error raised from a debug hook; a third signal ends the process as it would without us.
 ** A hook belongs to one coroutine, so the handler must know which one is running: resume and wrap tell. */
 #include <errno.h>
 #include <lualib.h>
@@ -25,7 +25,7 @@ static double grace = 2.0; /* seconds */
 static void hook(lua_State *L, lua_Debug *unused) {
   (void)unused;
   CnInterrupt now = cn_interrupt_state();
-  bool ripe = now.count >= 2 || (now.count == 1 && !now.seen && now.seconds >= grace);
+  bool ripe = now.count >= 2 || (now.count == 1 && !now.seen && now.seconds >= grace + 3 * now.patience);
   if (now.count == 1 && !now.seen && !ripe) return; /* not yet: stay */
   lua_sethook(L, NULL, 0, 0);
   if (!ripe) return;

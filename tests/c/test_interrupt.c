@@ -44,6 +44,16 @@ static void looking_marks_it_as_seen(void **state) {
   assert_true(cn_interrupt_state().seen);
 }
 
+static void the_longest_gap_between_looks_is_known(void **state) {
+  (void)state;
+  cn_interrupt_requested();
+  pause_between_wishes();
+  cn_interrupt_requested();
+  cn_interrupt_requested();
+  assert_true(cn_interrupt_state().count == 0 && cn_interrupt_note(SIGINT) == 1);
+  assert_true(cn_interrupt_state().patience >= 0.35);
+}
+
 static void clearing_forgets_everything(void **state) {
   (void)state;
   cn_interrupt_note(SIGINT);
@@ -66,6 +76,7 @@ int main(void) {
     cmocka_unit_test_setup(nothing_stands_at_first, clear),
     cmocka_unit_test_setup(the_first_signal_is_kept_and_all_are_counted, clear),
     cmocka_unit_test_setup(looking_marks_it_as_seen, clear),
+    cmocka_unit_test_setup(the_longest_gap_between_looks_is_known, clear),
     cmocka_unit_test_setup(clearing_forgets_everything, clear),
     cmocka_unit_test_setup(signals_have_names, clear),
   };
