@@ -67,8 +67,9 @@ static CnErr select_backward(CnCall *call, int dim) {
   s.out = DATA(REAL, call->gin[0]);
   s.x = DATA(REAL, call->gout[0]);
   int64_t rows = count_between(&call->in_spec[0], 0, dim) * s.n;
-  /* Every piece that shares a block of n rows reads all indices: pieces are no smaller than the list of them. */
-  in_pieces(rows, CN_MAX(rows_in_piece(s.inner), CN_MIN(s.count, s.n)), add_rows, &s);
+  int64_t work = s.inner * (1 + s.count / CN_MAX(1, s.n)); /* on one row */
+  /* Pieces that share a block of n rows each read all indices: few enough that reading costs less than adding. */
+  in_pieces(rows, CN_MAX(rows_in_piece(work), 4 * s.n / CN_MAX(1, s.inner)), add_rows, &s);
   return CN_OK;
 }
 

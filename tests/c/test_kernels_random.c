@@ -47,6 +47,10 @@ static void test_dropout(void **state) {
   CnTensor *x = varied(CN_F32, 1, SHAPE(9)), *y = empty(CN_F32, SHAPE(9));
   CnCall call = call_of(CN_F32, TENSORS(x), TENSORS(y));
   set_stream(&call, 1, 0);
+  call.attr[0].f = unit(0, 5); /* a word equal to p is kept */
+  FORWARD(dropout, call);
+  for (int64_t i = 0; i < 9; i++) assert_true((stored(y, i) != 0) == (unit(0, i) >= unit(0, 5)));
+  call.attr[0].f = 0;
   FORWARD(dropout, call); /* p = 0: nothing happens */
   assert_memory_equal(y->storage->data, x->storage->data, x->storage->bytes);
   reset();

@@ -174,6 +174,20 @@ static void test_indexing(void **state) {
   static const int times[] = { 1, 2, 0, 0, 0, 3 };
   for (int64_t i = 0; i < 24; i++) ASSERT_NEAR(stored(call.gin[0], i), times[i / 4] * stored(weight, i), 1e-6);
 
+  int64_t entries = 300, width = 400, uses = 500; /* several pieces, each owning some of the entries */
+  CnTensor *wide = empty(CN_F64, SHAPE(entries, width)), *used = empty(CN_I64, SHAPE(uses));
+  CnTensor *gw = varied(CN_F64, 6, SHAPE(uses, width));
+  double *totals = calloc((size_t)(entries * width), sizeof *totals);
+  for (int64_t i = 0; i < uses; i++) put(used, i, (double)(i * 7 % entries));
+  for (int64_t i = 0; i < uses * width; i++)
+    totals[(int64_t)stored(used, i / width) * width + i % width] += stored(gw, i);
+  call = call_of(CN_F64, TENSORS(wide, used), NULL);
+  call.gout[0] = gw;
+  call.gin[0] = wide;
+  BACKWARD(embedding, call);
+  assert_values(wide, totals, entries * width, 1e-14);
+  free(totals);
+
   for (int dim = 0; dim < 3; dim++) {
     int64_t shape[] = { 2, 5, 3 }, stride[] = { 15, 3, 1 };
     int64_t size = shape[dim];
