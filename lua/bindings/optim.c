@@ -100,7 +100,9 @@ static int optim_adam(lua_State *L) {
 /* Computes the gradients of a loss that is finite. */
 static CnErr backward(CnOptimizer *o, CnTensor *loss, double *value) {
   CN_TRY(cn_tensor_item(value, loss));
-  if (!isfinite(*value)) return cn_fail(CN_ENOTFINITE, "step: the loss is %g; no parameter was moved", *value);
+  if (!isfinite(*value))
+    return cn_fail(CN_ENOTFINITE, "step: the loss is %s; no parameter was moved",
+                   isnan(*value) ? "nan" : *value > 0 ? "inf" : "-inf");
   CnErr e = cn_backward(loss, NULL, false);
   if (e != CN_OK) cn_optimizer_zero_grad(o);
   return e;
