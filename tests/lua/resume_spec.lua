@@ -144,12 +144,12 @@ T.describe("a search", function()
   T.it("on a full file system keeps the checkpoint before", function()
     local expected = undisturbed()
     local disk = T.folder()
-    if T.shell("mount -t tmpfs -o size=1500k cnas-test " .. T.quote(disk)) ~= 0 then
+    if T.shell("mount -t tmpfs -o size=16m cnas-test " .. T.quote(disk)) ~= 0 then
       T.skip("no tmpfs may be mounted here")
     end
     local folder = disk .. "/run"
     local ok, message = pcall(function()
-      local status, _, err = T.shell(("%s </dev/null & search=$!; sleep %.2f; head -c 3000000 /dev/zero >%s/filler; "
+      local status, _, err = T.shell(("%s </dev/null & search=$!; sleep %.2f; head -c 20000000 /dev/zero >%s/filler; "
         .. "wait $search"):format(command(folder), 0.5 * expected.seconds, T.quote(disk)))
       T.equal(status, 3, err)
       T.contains(err, "No space left on device")
