@@ -13,13 +13,14 @@ local opt = cnas.options {
   about = "Curriculum search of a cell (Guo et al., ICML 2020).",
   presets = {
     paper = {},
-    quick = { data = "shapes", train_images = 2400, channels = 4, layers = 5, batch = 48, warmup = 1, epochs = 2,
-              lr = 0.05, policy_lr = 5e-3, baseline_decay = 0.9, derive_images = 480, compare_uniform = true },
+    quick = { data = "shapes", train_images = 4500, split = 0.7, channels = 8, layers = 4, nodes = 2, batch = 32,
+              warmup = 1, epochs = 2, lr = 0.02, clip = 5.0, policy_lr = 5e-3, baseline_decay = 0.9,
+              derive_images = 640, compare_uniform = true },
   },
   -- data
   { "data", default = "cifar10", choices = { "cifar10", "cifar100", "shapes" }, help = "dataset" },
-  { "root", default = "data", help = "folder of the datasets" },
-  { "download", default = false, help = "fetch the dataset when it is not there" },
+  { "root", default = "data", free = true, help = "folder of the datasets" },
+  { "download", default = false, free = true, help = "fetch the dataset when it is not there" },
   { "train_images", default = 0, min = 0, help = "use so many training images; 0: all" },
   { "split", default = 0.4, min = 0.01, max = 0.99, help = "part of them for the weights; the rest: controller" },
   { "augment_valid", default = true, help = "augment the controller's part too" },

@@ -15,6 +15,7 @@ local function accuracy_of(net, arch, dataset, batch, images)
     seen = seen + x:size(1)
     if seen >= images then break end
   end
+  if seen == 0 then args.fail("usage", "run:derive: %s has no images", tostring(dataset)) end
   return right / seen
 end
 

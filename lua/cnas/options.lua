@@ -14,12 +14,12 @@ local args = require "cnas.args"
 
 local options = {}
 
--- Options of every recipe. They do not change what is computed, so a run may be resumed with others (`free`); the seed
--- does.
+-- Options of every recipe. Those that do not change what is computed are `free`: a run may be resumed with another
+-- value. Those of one start alone (`once`) are not taken from the run that is resumed.
 local common = {
-  { "out", short = "-o", type = "string", metavar = "DIR", free = true, help = "run folder (default: runs/RECIPE)" },
-  { "resume", default = false, free = true, help = "go on with the run in this folder, with its options" },
-  { "overwrite", default = false, free = true, help = "delete the run in this folder and start again" },
+  { "out", short = "-o", type = "string", metavar = "DIR", once = true, help = "run folder (default: runs/RECIPE)" },
+  { "resume", default = false, once = true, help = "go on with the run in this folder, with its options" },
+  { "overwrite", default = false, once = true, help = "delete the run in this folder and start again" },
   { "seed", default = 1, min = 0, help = "of everything that is random" },
   { "threads", type = "integer", min = 1, free = true, help = "threads that compute (default: all processors)" },
   { "save_every", default = 600.0, min = 0, free = true, help = "seconds between checkpoints within an epoch" },
@@ -270,13 +270,11 @@ function options.restore(opt, record, where)
   for _, option in ipairs(about[opt].list) do
     local name = option.name
     local given, recorded = about[opt].given[name], record[name]
-    if not option.free then
-      if given ~= nil and given ~= recorded then
-        args.fail("usage", "--%s %s: the run in %s was started with %s; resume it with that, or start another run",
-                  dashed(name), tostring(given), where, tostring(recorded))
-      end
-      if recorded ~= nil then rawset(opt, name, convert(option, recorded)) end
+    if given ~= nil and given ~= recorded and not (option.free or option.once) then
+      args.fail("usage", "--%s %s: the run in %s was started with %s; resume it with that, or start another run",
+                dashed(name), tostring(given), where, tostring(recorded))
     end
+    if given == nil and recorded ~= nil and not option.once then rawset(opt, name, convert(option, recorded)) end
   end
 end
 
