@@ -34,15 +34,16 @@ static const CnModuleKind auxiliary_kind = {
 static CnErr features_new(CnModule **out, int64_t channels, bool imagenet, CnRng *rng) {
   CnConv2dOptions narrow = { .inp = channels, .out = 128 };
   CnConv2dOptions wide = { .inp = 128, .out = 768, .kernel = { 2, 2 } };
+  CnBatchNormOptions norm_narrow = { .channels = 128, .affine = true, .track = true };
+  CnBatchNormOptions norm_wide = { .channels = 768, .affine = true, .track = true };
   CnBuilder b = cn_build_begin();
   cn_build_add(&b, cn_relu_new(&b.next));
   cn_build_add(&b, cn_avg_pool_new(&b.next, 5, imagenet ? 2 : 3, 0));
   cn_build_add(&b, cn_conv2d_new(&b.next, narrow, rng));
-  cn_build_add(&b, cn_batch_norm_new(&b.next, (CnBatchNormOptions){ .channels = 128, .affine = true, .track = true }));
+  cn_build_add(&b, cn_batch_norm_new(&b.next, norm_narrow));
   cn_build_add(&b, cn_relu_new(&b.next));
   cn_build_add(&b, cn_conv2d_new(&b.next, wide, rng));
-  if (!imagenet)
-    cn_build_add(&b, cn_batch_norm_new(&b.next, (CnBatchNormOptions){ .channels = 768, .affine = true, .track = true }));
+  if (!imagenet) cn_build_add(&b, cn_batch_norm_new(&b.next, norm_wide));
   cn_build_add(&b, cn_relu_new(&b.next));
   return cn_build_sequential(out, &b);
 }

@@ -1,7 +1,7 @@
 /* cell.c - building a cell, and running its nodes.
 **
-** Slots: preprocess0, preprocess1, then the operations. A node is the sum of its two edges; an edge "none" adds zeros, so
-** it is not computed; a node without other edges is zeros. Every tensor is let go when its last reader has run. */
+** Slots: preprocess0, preprocess1, then the operations. A node is the sum of its two edges; an edge "none" adds zeros,
+** so it is not computed; a node without other edges is zeros. Every tensor is let go when its last reader has run. */
 #include "nas/cell.h"
 
 #include <inttypes.h>

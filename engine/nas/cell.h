@@ -1,7 +1,8 @@
 /* cell.h - one cell, of a supernet or of a fixed network: the only place that knows edges and nodes.
 **
-** The same forward serves both. A fixed cell has one operation for each triple of its own ("_ops.<triple>"), a supernet's
-** has every operation of the space on every edge ("_ops.<edge>._ops.<operation>"), and the triples come with the call. */
+** The same forward serves both. A fixed cell has one operation for each triple of its own ("_ops.<triple>"); one of a
+** supernet has every operation of the space on every edge ("_ops.<edge>._ops.<operation>"), and the triples come with
+** the call. */
 #ifndef CN_CELL_H
 #define CN_CELL_H
 

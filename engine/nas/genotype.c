@@ -1,7 +1,7 @@
 /* genotype.c - what a genotype must be, and how it is written.
 **
-** Everything that is read (genotype_json.c, genotype_text.c) passes cn_genotype_check before anyone sees it, so the rest
-** of the engine may count on names, order and ranges. */
+** Everything that is read (genotype_json.c, genotype_python.c) passes cn_genotype_check before anyone sees it, so the
+** rest of the engine may count on names, order and ranges. */
 #include "nas/genotype.h"
 
 #include <stdarg.h>
@@ -36,8 +36,8 @@ static CnErr check_triple(const char *cell, const CnCellArch *c, int i, const Cn
   }
   if (space != NULL && cn_space_find(space, t->op) < 0) {
     const char *near = cn_space_nearest(space, t->op);
-    snprintf(what, sizeof what, "the space has no such operation%s%s%s", near ? " (did you mean '" : "", near ? near : "",
-             near ? "'?)" : "");
+    snprintf(what, sizeof what, "the space has no such operation%s%s%s", near ? " (did you mean '" : "",
+             near ? near : "", near ? "'?)" : "");
     return fail_triple(cell, c, i, what);
   }
   return CN_OK;
@@ -54,8 +54,8 @@ static CnErr check_cell(const char *cell, const CnCellArch *c, const CnSpace *sp
   for (int i = 0; i < c->concat_count; i++) {
     int least = i > 0 ? c->concat[i - 1] + 1 : 2;
     if (c->concat[i] < least || c->concat[i] > nodes + 1)
-      return cn_fail(CN_EDATA, "genotype: %s: concat entry %d is node %d, must be one of %d to %d in rising order", cell,
-                     i + 1, c->concat[i], least, nodes + 1);
+      return cn_fail(CN_EDATA, "genotype: %s: concat entry %d is node %d, must be one of %d to %d in rising order",
+                     cell, i + 1, c->concat[i], least, nodes + 1);
   }
   return CN_OK;
 }

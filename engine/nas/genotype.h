@@ -42,9 +42,9 @@ CnErr cn_genotype_check(const CnGenotype *g, const struct CnSpace *space);
 bool cn_op_name_ok(const char *name);
 
 /* JSON {"normal":[["op",from,to],…],"normal_concat":[…],"reduction":…,"reduction_concat":…} (other keys are ignored, so
-** a record with its accuracies may be given whole; the keys of published CNAS records are known too), or the Python text
-** of published genotypes: DARTS's pairs (op, from), CNAS's triples. Without a concat all inner nodes are in it.
-** Checked before it is returned. */
+** that a record with its accuracies may be given whole; the keys of published CNAS records are known too), or the
+** Python text of published genotypes: DARTS's pairs (op, from), CNAS's triples. Without a concat all inner nodes are in
+** it. Checked before it is returned. */
 CnErr cn_genotype_parse(CnGenotype *out, const char *text, size_t length);
 /* A new string (cn_free): JSON in one line; Python text as published by CNAS (triples), or by DARTS (pairs). */
 CnErr cn_genotype_json(char **out, const CnGenotype *g);

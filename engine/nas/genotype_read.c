@@ -1,13 +1,16 @@
-/* genotype_read.c - collecting a genotype part by part, and reading the JSON form. */
+/* genotype_read.c - collecting a genotype part by part, whatever the form it is written in. */
 #include "nas/genotype_read.h"
 
-#include <cjson/cJSON.h>
 #include <stdio.h>
 #include <string.h>
 
 #define MAX_TEXT (1 << 20) /* bytes; a genotype is a few hundred */
 
 static const char *const part_name[] = { "normal", "normal_concat", "reduction", "reduction_concat" };
+
+const char *cn_genotype_part_name(CnGenotypePart part) {
+  return part_name[part];
+}
 
 CnGenotypePart cn_genotype_part(const char *name) {
   static const struct { const char *name; CnGenotypePart part; } spelling[] = {
@@ -86,70 +89,4 @@ CnErr cn_genotype_parse(CnGenotype *out, const char *text, size_t length) {
   if (start == length) return cn_fail(CN_EDATA, "genotype: the text is empty");
   if (text[start] == '{') return cn_genotype_parse_json(out, text, length);
   return cn_genotype_parse_python(out, text, length);
-}
-
-/* ---- JSON ---- */
-
-/* A whole number of moderate size; others are told apart from every node by being out of range. */
-static bool json_integer(const cJSON *item, int *out) {
-  if (!cJSON_IsNumber(item) || !(item->valuedouble > -1e6 && item->valuedouble < 1e6)) return false;
-  *out = (int)item->valuedouble;
-  return (double)*out == item->valuedouble;
-}
-
-static CnErr json_triple(CnGenotypeReader *r, CnGenotypePart part, const cJSON *item, int number) {
-  int from, to = -1, size = cJSON_IsArray(item) ? cJSON_GetArraySize(item) : 0;
-  const cJSON *op = size > 0 ? cJSON_GetArrayItem(item, 0) : NULL;
-  bool good = (size == 2 || size == 3) && cJSON_IsString(op) && json_integer(cJSON_GetArrayItem(item, 1), &from);
-  if (good && size == 3) good = json_integer(cJSON_GetArrayItem(item, 2), &to) && to >= 0;
-  if (!good)
-    return cn_fail(CN_EDATA, "genotype: %s: triple %d must be [\"operation\", from, to]", part_name[part], number);
-  return cn_reader_triple(r, part, op->valuestring, strlen(op->valuestring), from, to);
-}
-
-static CnErr json_part(CnGenotypeReader *r, CnGenotypePart part, const cJSON *value) {
-  const cJSON *item;
-  int number = 0;
-  if (!cJSON_IsArray(value)) return cn_fail(CN_EDATA, "genotype: %s must be a list", part_name[part]);
-  cJSON_ArrayForEach(item, value) {
-    number++;
-    if (part == CN_NORMAL || part == CN_REDUCTION) {
-      CN_TRY(json_triple(r, part, item, number));
-    } else {
-      int node;
-      if (!json_integer(item, &node))
-        return cn_fail(CN_EDATA, "genotype: %s: entry %d must be a node's number", part_name[part], number);
-      CN_TRY(cn_reader_concat(r, part, node));
-    }
-  }
-  return CN_OK;
-}
-
-static CnErr json_object(CnGenotype *out, const cJSON *root) {
-  CnGenotypeReader r = { 0 };
-  const cJSON *item;
-  if (!cJSON_IsObject(root)) return cn_fail(CN_EDATA, "genotype: the JSON must be an object");
-  cJSON_ArrayForEach(item, root) {
-    CnGenotypePart part = cn_genotype_part(item->string);
-    /* CNAS records write null for a concat they leave open. */
-    if (part == CN_NO_PART || cJSON_IsNull(item)) continue;
-    CN_TRY(cn_reader_part(&r, part));
-    CN_TRY(json_part(&r, part, item));
-  }
-  return cn_reader_finish(out, &r);
-}
-
-CnErr cn_genotype_parse_json(CnGenotype *out, const char *text, size_t length) {
-  const char *end = text;
-  cJSON *root = cJSON_ParseWithLengthOpts(text, length, &end, false);
-  if (root == NULL)
-    return cn_fail(CN_EDATA, "genotype: the JSON is wrong at byte %zu", (size_t)(end - text) + 1);
-  CnErr e = json_object(out, root);
-  while (e == CN_OK && end < text + length) {
-    if (memchr(" \t\r\n", *end, 4) == NULL)
-      e = cn_fail(CN_EDATA, "genotype: unexpected text after the JSON, at byte %zu", (size_t)(end - text) + 1);
-    end++;
-  }
-  cJSON_Delete(root);
-  return e;
 }

@@ -5,10 +5,18 @@
 #include "nas/genotype.h"
 
 /* The parts of a genotype, as files name them. */
-typedef enum CnGenotypePart { CN_NORMAL, CN_NORMAL_CONCAT, CN_REDUCTION, CN_REDUCTION_CONCAT, CN_NO_PART } CnGenotypePart;
+typedef enum CnGenotypePart {
+  CN_NORMAL,
+  CN_NORMAL_CONCAT,
+  CN_REDUCTION,
+  CN_REDUCTION_CONCAT,
+  CN_NO_PART
+} CnGenotypePart;
 
 /* "normal_arch" -> CN_NORMAL and so on for every spelling that was published; CN_NO_PART for another name. */
 CnGenotypePart cn_genotype_part(const char *name);
+/* Its name here, for messages. */
+const char *cn_genotype_part_name(CnGenotypePart part);
 
 /* A genotype while it is read: `seen` has a bit for each part that came. */
 typedef struct CnGenotypeReader {

@@ -56,7 +56,7 @@ static CnErr build_dil_conv(CnModule **out, const CnOpSettings *s, int64_t kerne
   return cn_build_chain(out, &b);
 }
 
-/* ReLU, 1 x kernel with the stride along the width, kernel x 1 with the stride along the height, BN; no "op" in names. */
+/* ReLU, 1 x kernel with the stride along the width, kernel x 1 with the stride along the height, BN. Not under "op". */
 static CnErr build_cross_conv(CnModule **out, const CnOpSettings *s, int64_t kernel) {
   int64_t c = s->channels;
   CnConv2dOptions row = { .inp = c, .out = c, .kernel = { 1, kernel }, .stride = { 1, s->stride },

@@ -110,8 +110,8 @@ static const Published published[] = {
                        { "max_pool_3x3", 0, 5 }, { "max_pool_3x3", 1, 5 }, { "conv_7x1_1x7", 0, 6 },
                        { "sep_conv_3x3", 5, 6 } },
                      .concat_count = 3, .concat = { 3, 4, 6 } } } },
-  /* Pham et al., "Efficient Neural Architecture Search via Parameter Sharing", ICML 2018; as NAT (Guo et al., 2019) runs
-  ** it. */
+  /* Pham et al., "Efficient Neural Architecture Search via Parameter Sharing", ICML 2018; as in NAT
+  ** (Guo et al., NeurIPS 2019). */
   { "ENAS",
     { .normal = { 10,
                   { { "sep_conv_3x3", 1, 2 }, { "skip_connect", 1, 2 }, { "skip_connect", 0, 3 },

@@ -1,7 +1,7 @@
 /* layers.h - the modules everything is made of. Images are (N,H,W,C).
 **
 ** Every constructor draws its initial weights from `rng` (moving it on) in f32 on the CPU. Convolutions and linear
-** layers start as in PyTorch: uniform in ±1/sqrt(fan in). NULL `rng` leaves zeros (for loading, or for counting only). */
+** layers start as in PyTorch: uniform in ±1/sqrt(fan in). NULL `rng` leaves zeros (for loading or counting). */
 #ifndef CN_LAYERS_H
 #define CN_LAYERS_H
 
@@ -18,7 +18,7 @@ CnErr cn_conv2d_new(CnModule **out, CnConv2dOptions options, CnRng *rng); /* "we
 typedef struct CnBatchNormOptions {
   int64_t channels;
   bool affine;        /* "weight" ones, "bias" zeros */
-  bool track;         /* "running_mean", "running_var" buffers, used when not training; without them always the batch's */
+  bool track;         /* buffers "running_mean", "running_var", used when not training; without: always the batch's */
   double eps, momentum; /* 0: 1e-5, 0.1 */
 } CnBatchNormOptions;
 CnErr cn_batch_norm_new(CnModule **out, CnBatchNormOptions options);

@@ -72,11 +72,12 @@ static inline CnErr cn_module_forward1(CnModule *m, CnTensor **out, CnTensor *x)
 }
 void cn_module_train(CnModule *m, bool training);
 
-/* Calls `visit` for each parameter and buffer of the tree in definition order, with its full name. Stops at an error. */
+/* Calls `visit` for each parameter and buffer of the tree in definition order, with its full name; stops at an error.
+** It holds nothing meanwhile: `visit` may leave by a jump. */
 typedef CnErr (*CnVisit)(void *context, const char *name, CnTensor *tensor, bool buffer);
 CnErr cn_module_visit(CnModule *m, CnVisit visit, void *context);
 int64_t cn_module_parameter_count(const CnModule *m); /* elements of parameters, buffers left out */
-/* Moves parameters and buffers in place to a type and device: the tensors stay the same objects. Gradients are freed. */
+/* Moves parameters and buffers to a type and device: the tensors stay the same objects. Gradients are freed. */
 CnErr cn_module_to(CnModule *m, CnDtype dtype, CnDevice device);
 
 /* Adds the cost of one call on an input like *x, and makes *x the output's. */

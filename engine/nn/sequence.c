@@ -27,9 +27,9 @@ static CnErr sequence_cost(const CnModule *self, CnCost *cost, CnSpec *x) {
   return CN_OK;
 }
 
-static const CnModuleKind sequential_kind = { .name = "sequential", .forward = sequence_forward, .cost = sequence_cost };
+static const CnModuleKind sequential_kind = { "sequential", sequence_forward, NULL, NULL, sequence_cost };
 /* A chain has one child, the sequence "op"; calling it is calling that. */
-static const CnModuleKind chain_kind = { .name = "chain", .forward = sequence_forward, .cost = sequence_cost };
+static const CnModuleKind chain_kind = { "chain", sequence_forward, NULL, NULL, sequence_cost };
 
 CnErr cn_sequential_add(CnModule *sequence, CnModule *child) {
   char name[16];

@@ -1,5 +1,6 @@
-/* genotype.c - genotypes in Lua: plain tables { normal = { { "op", from, to }, … }, normal_concat = { … }, reduction = …,
-** reduction_concat = … } with a metatable for printing and methods. A published name may stand for a table everywhere. */
+/* genotype.c - genotypes in Lua: plain tables { normal = { { "op", from, to }, … }, normal_concat = { … },
+** reduction = …, reduction_concat = … } with a metatable for printing and methods. A published name may stand for a
+** table everywhere. */
 #include <string.h>
 
 #include "base/memory.h"

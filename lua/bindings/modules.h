@@ -5,8 +5,8 @@
 #include "bindings/binding.h"
 #include "nas/space.h"
 
-/* The random stream in a field: the stream itself, which drawing moves on. `rng = false` gives NULL (zeros, for a module
-** that will be loaded); absent is the interpreter's own stream (seed 0, "weights"). */
+/* The random stream in a field: the stream itself, which drawing moves on. `rng = false` gives NULL (zeros, for a
+** module that will be loaded); absent is the interpreter's own stream (seed 0, "weights"). */
 CnRng *cnL_optfield_rng(lua_State *L, int arg, const char *who, const char *field);
 /* The stream in a field, or NULL when it is absent. Pushes it (or nil), so that it can be kept alive. */
 CnRng *cnL_push_stream(lua_State *L, int arg, const char *who, const char *field);

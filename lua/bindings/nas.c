@@ -322,8 +322,8 @@ static CnModule **build_network(lua_State *L, CnNetworkOptions o, CnRng *rng) {
   return box;
 }
 
-/* cnas.network { genotype = table or published name, space =, channels =, layers =, classes =, in_channels =, imagenet =,
-** auxiliary =, drop_path =, noise = stream for drop-path, rng = } */
+/* cnas.network { genotype = table or published name, space =, channels =, layers =, classes =, in_channels =,
+** imagenet =, auxiliary =, drop_path =, noise = stream for drop-path, rng = } */
 static int network_new(lua_State *L) {
   static const char who[] = "network";
   CnGenotype g;

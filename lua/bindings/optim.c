@@ -108,8 +108,8 @@ static CnErr backward(CnOptimizer *o, CnTensor *loss, double *value) {
   return e;
 }
 
-/* o:step([loss], [{ clip = 5 }]) -> loss (a number), norm of the gradients. With a loss: computes its gradients, and frees
-** them whatever happens. */
+/* o:step([loss], [{ clip = 5 }]) -> loss (a number), norm of the gradients. With a loss: computes its gradients, and
+** frees them whatever happens. */
 static int optimizer_step(lua_State *L) {
   CnOptimizer *o = check(L);
   double value = 0, norm;

@@ -57,7 +57,8 @@ static void python_as_it_stands_in_published_sources_is_read(void **state) {
 static void records_of_the_published_search_are_read(void **state) {
   CnGenotype g;
   const char *text =
-    "{\"named_normal_arch\": [[\"sep_conv_3x3\", 0, 2], [\"none\", 1, 2]], \"ordinal_normal_arch\": [[0, 0, 2], [4, 1, 2]],"
+    "{\"named_normal_arch\": [[\"sep_conv_3x3\", 0, 2], [\"none\", 1, 2]],"
+    " \"ordinal_normal_arch\": [[0, 0, 2], [4, 1, 2]],"
     " \"normal_concat\": [2], \"named_reduced_arch\": [[\"sep_conv_3x3\", 0, 2], [\"sep_conv_3x3\", 0, 2]],"
     " \"reduced_concat\": null, \"primitives\": [\"sep_conv_3x3\"], \"loose_end\": false}";
   (void)state;
@@ -71,12 +72,13 @@ static void records_of_the_published_search_are_read(void **state) {
 static void a_wrong_genotype_is_refused_and_the_message_names_the_place(void **state) {
   static const struct { const char *text, *message; } wrong[] = {
     { "", "empty" },
-    { "{", "JSON is wrong at byte" },
+    { "{", "genotype, line 1, column 2" },
     { "[]", "expected a name" },
+    { "{" GOOD ",\"reduce\":[]}", "reduction is given twice" },
     { "{}", "the normal cell is missing" },
     { "{\"normal\":[]," GOOD "}", "normal: has 0 triples" },
     { CELL("[\"none\",0,2],[\"none\",2,2]"), "normal: triple 2 (none, 2, 2): from must be less than to" },
-    { CELL("[\"none\",0,2],[\"none\",1,2],[\"none\",4,3],[\"none\",0,3]"), "normal: triple 3 (none, 4, 3): from must be" },
+    { CELL("[\"none\",0,2],[\"none\",1,2],[\"none\",4,3],[\"none\",0,3]"), "triple 3 (none, 4, 3): from must be" },
     { CELL("[\"none\",0,2],[\"none\",1,3]"), "normal: triple 2 (none, 1, 3): to must be 2 here" },
     { CELL("[\"none\",0,2],[\"none\",1,2],[\"none\",0,3]"), "normal: has 3 triples" },
     { CELL("[\"none\",0,2],[\"none\",1,2],[\"none\",0,3],[\"none\",1,3]"), "normal has 4; both cells" },
@@ -88,9 +90,9 @@ static void a_wrong_genotype_is_refused_and_the_message_names_the_place(void **s
     { CELL("[0,0,2],[\"none\",1,2]"), "normal: triple 1 must be" },
     { CELL("[\"an_operation_with_a_name_that_is_much_too_long\",0,2],[\"none\",1,2]"), "at most 31 bytes" },
     { "{\"normal\":7," GOOD "}", "normal must be a list" },
-    { "{" GOOD "," GOOD "}", "reduction is given twice" },
-    { CELL("[\"none\",0,2],[\"none\",1,2]") " x", "unexpected text after the JSON" },
-    { "{\"normal\":[[\"none\",0,2],[\"none\",1,2]],\"normal_concat\":[3]," GOOD "}", "normal: concat entry 1 is node 3" },
+    { "{" GOOD "," GOOD "}", "reduction" },
+    { CELL("[\"none\",0,2],[\"none\",1,2]") " x", "genotype, line 1, column" },
+    { "{\"normal\":[[\"none\",0,2],[\"none\",1,2]],\"normal_concat\":[3]," GOOD "}", "concat entry 1 is node 3" },
     { "{\"normal\":[[\"none\",0,2],[\"none\",1,2]],\"normal_concat\":[]," GOOD "}", "normal: concat has 0 nodes" },
     { "Genotype(normal=[('none', 0), ('none', 1)], reduce=[('none', 0) ('none', 1)])", "line 1: expected ']'" },
     { "Genotype(normal=[('none', 0), ('none', 1)],\nreduce=[('none', 0), ('none', x)])", "line 2: expected a node's" },

@@ -1,4 +1,4 @@
-/* test_module.c - modules: names, sizes and costs of the published networks, what a path computes, failed allocations. */
+/* test_module.c - modules: names, sizes and costs of published networks, what a path computes, failed allocations. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -54,7 +54,7 @@ static void the_published_cell_for_imagenet_costs_what_was_published(void **stat
                 576390528, 768000);
 }
 
-/* With the auxiliary head: the released ImageNet weights have 1,292 entries. Theirs count batches too, one entry for each
+/* With the auxiliary head: the released ImageNet weights have 1,292 entries. They count batches too, one entry for each
 ** BN with running statistics. */
 static CnErr count_entry(void *context, const char *name, CnTensor *t, bool buffer) {
   (void)t;

@@ -45,14 +45,15 @@ T.describe("a genotype", function()
   T.it("with an unknown operation is refused, naming the triple and a likely name", function()
     local g = spoiled(function(x) x.reduction[1][1] = "sep_conv_3x4" end)
     T.equal(genotype.check(g), g) -- in some space it may exist
-    local e = T.raises("reduction: triple 1 %(sep_conv_3x4, 0, 2%): .* %(did you mean 'sep_conv_3x3'%?%)", genotype.check,
-                       g, cnas.space.darts())
+    local e = T.raises("reduction: triple 1 %(sep_conv_3x4, 0, 2%): .* %(did you mean 'sep_conv_3x3'%?%)",
+                       genotype.check, g, cnas.space.darts())
     T.equal(e.code, "data")
     T.raises("no built%-in operation 'sep_conv_3x4'", cnas.network, { genotype = g })
   end)
 
   T.it("of the wrong length is refused", function()
-    T.raises("normal: has 7 triples, must have two for each", genotype.check, spoiled(function(g) g.normal[8] = nil end))
+    T.raises("normal: has 7 triples, must have two for each", genotype.check,
+             spoiled(function(g) g.normal[8] = nil end))
     T.raises("reduction: has 6 triples, but normal has 8", genotype.check, spoiled(function(g)
       g.reduction[8], g.reduction[7], g.reduction_concat[4] = nil, nil, nil
     end))
@@ -141,12 +142,16 @@ T.describe("a space", function()
 end)
 
 T.describe("a supernet", function()
+  local function small()
+    return cnas.supernet { space = cnas.space.darts(), channels = 4, layers = 3, nodes = 2, classes = 3, rng = rng() }
+  end
+
   T.it("of the default size has 1,930,618 parameters", function()
     T.equal(cnas.supernet { space = cnas.space.darts(), rng = false }:count(), 1930618)
   end)
 
   T.it("gives gradients to its path alone", function()
-    local net = cnas.supernet { space = cnas.space.darts(), channels = 4, layers = 3, nodes = 2, classes = 3, rng = rng() }
+    local net = small()
     local path = genotype.parse [[Genotype(normal=[('sep_conv_3x3', 0), ('max_pool_3x3', 1)],
                                            reduce=[('skip_connect', 0), ('skip_connect', 1)])]]
     local loss = cnas.cross_entropy(net(images(2, 8, 8, 3), path), cnas.tensor({ 0, 2 }, { dtype = "i64" }))
@@ -162,7 +167,7 @@ T.describe("a supernet", function()
   end)
 
   T.it("refuses a path that does not fit", function()
-    local net = cnas.supernet { space = cnas.space.darts(), channels = 2, layers = 3, nodes = 2, classes = 3, rng = rng() }
+    local net = small()
     T.equal(T.raises("4 inner nodes, its cells have 2", net, images(1, 8, 8, 3), "CNAS").code, "data")
     T.raises("genotype", net, images(1, 8, 8, 3))
     T.raises("supernet: unknown option 'layer'", cnas.supernet, { space = cnas.space.darts(), layer = 3 })
@@ -173,7 +178,8 @@ end)
 
 T.describe("an evaluation network", function()
   T.it("of the published cell has the published size", function()
-    T.equal(cnas.cost.network { genotype = "CNAS" }, { parameters = 3695374, conv_macs = 564019200, linear_macs = 5760 })
+    T.equal(cnas.cost.network { genotype = "CNAS" },
+            { parameters = 3695374, conv_macs = 564019200, linear_macs = 5760 })
     T.equal(cnas.cost.network { genotype = "CNAS", imagenet = true, auxiliary = true },
             { parameters = 5318368, conv_macs = 576390528, linear_macs = 768000 })
   end)

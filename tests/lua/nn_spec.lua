@@ -42,7 +42,7 @@ T.describe("a layer", function()
   end)
 
   T.it("refuses unknown and wrong options by name", function()
-    T.raises("nn%.conv2d: unknown option 'strid' %(did you mean 'stride'%?%)", nn.conv2d, { inp = 1, out = 1, strid = 2 })
+    T.raises("nn%.conv2d: unknown option 'strid' %(did you mean 'stride'%?%)", nn.conv2d, { inp = 1, strid = 2 })
     T.raises("nn%.conv2d: option 'inp' is missing", nn.conv2d, { out = 1 })
     T.raises("option 'kernel' must be a number or", nn.conv2d, { inp = 1, out = 1, kernel = { 3 } })
     T.raises("groups must divide", nn.conv2d, { inp = 3, out = 4, groups = 2 })
