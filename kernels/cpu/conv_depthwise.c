@@ -124,8 +124,8 @@ CN_INLINE void gradient_run(int taps, int64_t rows, int64_t width, const REAL *x
   }
 }
 
-/* The weight gradient of `rows` output rows, one slot: every kernel row in runs of taps. `x` is the plane's row that the
-** first output row begins at; sum (KH,KW,slots,VLEN). */
+/* The weight gradient of `rows` output rows, one slot: every kernel row in runs of taps. `x` is the plane's row that
+** the first output row begins at; sum (KH,KW,slots,VLEN). */
 CN_INLINE void gradient_slot(const Conv *v, int64_t rows, const REAL *x, int64_t width, int64_t lanes, const REAL *g,
                              int read, REAL *sum, int64_t sum_step) {
   int64_t x_pitch = v->stride_h * width * lanes, x_step = v->stride_w * lanes, tap_step = v->dilation_w * lanes;
@@ -147,7 +147,7 @@ CN_INLINE void gradient_slot(const Conv *v, int64_t rows, const REAL *x, int64_t
     }
 }
 
-/* What the threads share: tap offsets into a plane, the kernel with `lanes` elements to a tap, a plane for each thread. */
+/* What the threads share: tap offsets into a plane, the kernel with `lanes` elements to a tap; and a plane for each. */
 typedef struct Work {
   int64_t taps, lanes, plane_count; /* plane_count: elements of one plane */
   int64_t *offset;
@@ -191,8 +191,8 @@ CnErr FN(conv_depthwise_forward)(const Conv *v) {
   for (int64_t piece = 0; piece < v->n * blocks; piece++) {
     int64_t image = piece / blocks, begin, end;
     piece_range(v->oh, blocks, piece % blocks, &begin, &end);
-    Plane plane = { v->x + image * v->h * v->w * v->c, v->h, v->w, v->c, 1, 1, begin * v->stride_h - v->pad_h, -v->pad_w,
-                    width, work.lanes, 0, work.planes + thread_index() * work.plane_count };
+    Plane plane = { v->x + image * v->h * v->w * v->c, v->h, v->w, v->c, 1, 1, begin * v->stride_h - v->pad_h,
+                    -v->pad_w, width, work.lanes, 0, work.planes + thread_index() * work.plane_count };
     for (int64_t row = begin; row < end; row++) {
       int64_t at = (row - begin) * v->stride_h;
       fill_until(&plane, at + reach(1, 1, v->kh, v->dilation_h));

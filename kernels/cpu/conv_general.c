@@ -1,7 +1,7 @@
 /* conv_general.c - any convolution as matrix products over strips of rows.
 **
-** A strip's inputs are gathered into a matrix: one row for a pixel of the result, the channels of each tap side by side;
-** then it is a product with the weights. The gradient by the input is gathered in the same way from the output's
+** A strip's inputs are gathered into a matrix: one row for a pixel of the result, the channels of each tap side by
+** side; then it is a product with the weights. The gradient by the input is gathered in the same way from the output's
 ** gradient: input pixels whose coordinates are equal modulo the stride (a phase) are reached by the same taps, from
 ** neighbouring output pixels, so each phase is a convolution of stride 1 without wasted taps and without scattering. */
 #include "kernels/cpu/conv2d.h"
@@ -75,7 +75,8 @@ typedef struct Target {
   int64_t image_step, row_step, column_step, outputs;
 } Target;
 
-static CnErr multiply(const Gather *v, int64_t images, int64_t groups, const REAL *packed, const REAL *bias, Target to) {
+static CnErr multiply(const Gather *v, int64_t images, int64_t groups, const REAL *packed, const REAL *bias,
+                      Target to) {
   int64_t rows = strip_rows(v), strips = CN_CEIL_DIV(v->rows, rows), inner = v->taps * v->channels;
   int64_t size = strip_count(v), packed_size = (int64_t)gemm_packed_count(inner, to.outputs);
   REAL *cols = cn_alloc((size_t)(cn_threads() * size) * sizeof(REAL));
@@ -89,7 +90,8 @@ static CnErr multiply(const Gather *v, int64_t images, int64_t groups, const REA
       REAL *out = to.out + n * to.image_step + begin * to.row_step + g * to.outputs;
       gather_rows(v, n, begin, end, g, col);
       if (to.row_step == v->columns * to.column_step) {
-        FN(gemm_tile_rows)((end - begin) * v->columns, to.outputs, inner, col, inner, matrix, start, out, to.column_step);
+        FN(gemm_tile_rows)((end - begin) * v->columns, to.outputs, inner, col, inner, matrix, start, out,
+                           to.column_step);
       } else {
         for (int64_t i = 0; i < end - begin; i++)
           FN(gemm_tile_rows)(v->columns, to.outputs, inner, col + i * v->columns * inner, inner, matrix, start,

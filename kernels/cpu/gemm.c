@@ -159,7 +159,8 @@ void FN(gemm_add_outer)(int64_t m, int64_t k, int64_t n, const REAL *a, int64_t 
   }
 }
 
-CnErr FN(gemm)(int64_t m, int64_t n, int64_t k, const REAL *a, const REAL *b, bool transposed, const REAL *bias, REAL *c) {
+CnErr FN(gemm)(int64_t m, int64_t n, int64_t k, const REAL *a, const REAL *b, bool transposed, const REAL *bias,
+               REAL *c) {
   REAL *packed = cn_alloc(gemm_packed_count(k, n) * sizeof(REAL));
   if (packed == NULL) return CN_EMEMORY;
   FN(gemm_pack)(packed, b, transposed ? k : n, transposed, k, n);

@@ -28,7 +28,8 @@ void FN(gemm_add_outer)(int64_t m, int64_t k, int64_t n, const REAL *a, int64_t 
 /* All rows, on all threads. */
 
 /* c (M,N) = a (M,K) * b + bias, where b is (K,N), or (N,K) when `transposed`; a, b, c contiguous, bias may be NULL. */
-CnErr FN(gemm)(int64_t m, int64_t n, int64_t k, const REAL *a, const REAL *b, bool transposed, const REAL *bias, REAL *c);
+CnErr FN(gemm)(int64_t m, int64_t n, int64_t k, const REAL *a, const REAL *b, bool transposed, const REAL *bias,
+               REAL *c);
 
 /* c (K,N) = transpose of a (M,K) * g (M,N); all contiguous. */
 CnErr FN(gemm_outer)(int64_t m, int64_t k, int64_t n, const REAL *a, const REAL *g, REAL *c);

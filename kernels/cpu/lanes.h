@@ -48,7 +48,7 @@ CN_INLINE int64_t slot_begin(int64_t channels, int slot) {
 }
 CN_INLINE int slot_lanes(int64_t channels) { return (int)CN_MIN(channels, (int64_t)VLEN); }
 
-/* Rows `begin` … `end`-1 of `total` that belong to `piece` of `pieces`: as equal as can be, a function of these only. */
+/* Rows `begin` … `end`-1 of `total` that belong to `piece` of `pieces`: as equal as can be, fixed by these alone. */
 CN_INLINE void piece_range(int64_t total, int64_t pieces, int64_t piece, int64_t *begin, int64_t *end) {
   *begin = total * piece / pieces;
   *end = total * (piece + 1) / pieces;

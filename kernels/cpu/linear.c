@@ -4,8 +4,8 @@
 CnErr FN(linear_forward)(CnCall *call) {
   const int64_t *weight = call->in_spec[1].shape;
   const REAL *bias = call->nin > 2 && call->in[2] != NULL ? DATA(REAL, call->in[2]) : NULL;
-  return FN(gemm)(call->in_spec[0].shape[0], weight[1], weight[0], DATA(REAL, call->in[0]), DATA(REAL, call->in[1]), false,
-                  bias, DATA(REAL, call->out[0]));
+  return FN(gemm)(call->in_spec[0].shape[0], weight[1], weight[0], DATA(REAL, call->in[0]), DATA(REAL, call->in[1]),
+                  false, bias, DATA(REAL, call->out[0]));
 }
 
 CnErr FN(linear_backward)(CnCall *call) {

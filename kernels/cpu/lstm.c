@@ -1,7 +1,7 @@
 /* lstm.c - row lstm_gates: the elementwise part of an LSTM step.
 **
-** gates (N,4H) hold the inputs of the input, forget, cell and output gates; with i, f, o = sigmoid and g = tanh of them,
-** next = f * c + i * g and h = o * tanh(next). The
+** gates (N,4H) hold the inputs of the input, forget, cell and output gates; with i, f, o = sigmoid and g = tanh of
+** them, next = f * c + i * g and h = o * tanh(next). The
 ** nonlinearities are computed again in backward rather than kept. */
 #include "kernels/cpu/lanes.h"
 

@@ -1,8 +1,9 @@
 /* pool.c - rows max_pool2d, avg_pool2d and global_avg_pool2d.
 **
-** A window is cut at the image's border, so padding is never read: it cannot win a maximum and is not counted in a mean.
-** Forward looks along the taps of an output pixel, backward along the windows that hold an input pixel: both gather,
-** nothing is written twice. Channels are vector lanes; max_pool2d keeps a byte for each output that says which tap won. */
+** A window is cut at the image's border, so padding is never read: it cannot win a maximum and is not counted in a
+** mean. Forward looks along the taps of an output pixel, backward along the windows that hold an input pixel: both
+** gather, nothing is written twice. Channels are vector lanes; max_pool2d keeps a byte for each output that says which
+** tap won. */
 #include "kernels/cpu/conv2d.h"
 
 /* A half-open range of taps, or of windows. */
@@ -12,7 +13,7 @@ typedef struct Range {
 
 typedef struct Pool {
   int64_t n, h, w, c, oh, ow, kernel_h, kernel_w, stride_h, stride_w, pad_h, pad_w;
-  Range *down, *right;           /* by output row and column: taps inside the image */
+  Range *down, *right;               /* by output row and column: taps inside the image */
   Range *down_around, *right_around; /* by input row and column: windows that hold it */
   void *block;
 } Pool;
@@ -82,8 +83,8 @@ CN_INLINE VLANE load_bytes(const uint8_t *p, int lanes) {
 }
 
 /* The slots below see `rows` by `columns` neighbouring pixels from x on; `tap` is the number of the first. */
-CN_INLINE void max_slot(const Pool *v, const REAL *x, int64_t rows, int64_t columns, int64_t tap, REAL *y, uint8_t *index,
-                        int lanes) {
+CN_INLINE void max_slot(const Pool *v, const REAL *x, int64_t rows, int64_t columns, int64_t tap, REAL *y,
+                        uint8_t *index, int lanes) {
   VREAL best = vsplat(-(REAL)INFINITY);
   VLANE won = (VLANE){ 0 } + (LANE)tap;
   CN_UNROLL(3) for (int64_t p = 0; p < rows; p++)
@@ -174,13 +175,15 @@ static void pool_backward(const Pool *v, const REAL *gy, const uint8_t *index, c
       for (int64_t j = 0; j < v->w; j++) {
         Range down = v->down_around[i], right = v->right_around[j];
         int64_t rows = length(down), columns = length(right), window = down.begin * v->ow + right.begin;
-        int64_t tap = (i + v->pad_h - down.begin * v->stride_h) * v->kernel_w + j + v->pad_w - right.begin * v->stride_w;
+        int64_t p = i + v->pad_h - down.begin * v->stride_h, q = j + v->pad_w - right.begin * v->stride_w;
+        int64_t tap = p * v->kernel_w + q;
         int64_t from = (n * v->oh * v->ow + window) * v->c, to = ((n * v->h + i) * v->w + j) * v->c;
         for (int slot = 0; slot < slots; slot++) {
           int64_t c = slot_begin(v->c, slot);
 #define MAX_GRADIENT(tall, wide, some) \
   max_gradient_slot(v, gy + from + c, index + from + c, tall, wide, tap, gx + to + c, some)
-#define MEAN_GRADIENT(tall, wide, some) mean_gradient_slot(v, gy + from + c, share + window, tall, wide, gx + to + c, some)
+#define MEAN_GRADIENT(tall, wide, some) \
+  mean_gradient_slot(v, gy + from + c, share + window, tall, wide, gx + to + c, some)
           if (index != NULL) CALL_SLOT(MAX_GRADIENT, rows, columns, lanes);
           else CALL_SLOT(MEAN_GRADIENT, rows, columns, lanes);
         }

@@ -70,7 +70,8 @@ static void measure(const Bench *b, int64_t batch) {
   bool conv = b->op == CN_OP_conv2d;
   if (conv) {
     in[1] = random_tensor(4, (int64_t[]){ b->kernel, b->kernel, b->c / b->groups, b->o });
-    CnAttr set[7] = { { b->stride }, { b->stride }, { b->pad }, { b->pad }, { b->dilation }, { b->dilation }, { b->groups } };
+    CnAttr set[7] = { { b->stride },   { b->stride },   { b->pad },   { b->pad },
+                      { b->dilation }, { b->dilation }, { b->groups } };
     memcpy(attr, set, sizeof set);
     in[1]->requires_grad = true;
   } else if (b->kernel > 1) {

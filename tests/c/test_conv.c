@@ -180,7 +180,8 @@ static void check_conv(const ConvCase *v) {
   int ow = (v->w + 2 * v->pw - v->dw * (v->kw - 1) - 1) / v->sw + 1, cg = v->c / v->groups, og = v->o / v->groups;
   Array *x = IMAGE(v->n, v->h, v->w, v->c), *weight = IMAGE(v->kh, v->kw, cg, v->o), *bias = VECTOR(v->o);
   Array *gy = IMAGE(v->n, oh, ow, v->o), *y = zeros(4, v->n, oh, ow, v->o);
-  Array *gx = zeros(4, v->n, v->h, v->w, v->c), *gweight = zeros(4, v->kh, v->kw, cg, v->o), *gbias = zeros(1, v->o, 1, 1, 1);
+  Array *gx = zeros(4, v->n, v->h, v->w, v->c), *gweight = zeros(4, v->kh, v->kw, cg, v->o);
+  Array *gbias = zeros(1, v->o, 1, 1, 1);
   for (int n = 0; n < v->n; n++)
     for (int i = 0; i < oh; i++)
       for (int j = 0; j < ow; j++)
@@ -203,8 +204,8 @@ static void check_conv(const ConvCase *v) {
           y->v[to] = sum;
         }
   char name[160];
-  snprintf(name, sizeof name, "conv2d (%d,%d,%d,%d) to %d, kernel %d,%d stride %d,%d padding %d,%d dilation %d,%d groups %d%s",
-           v->n, v->h, v->w, v->c, v->o, v->kh, v->kw, v->sh, v->sw, v->ph, v->pw, v->dh, v->dw, v->groups,
+  snprintf(name, sizeof name,
+           "conv2d (%d,%d,%d,%d) to %d, kernel %d,%d stride %d,%d padding %d,%d dilation %d,%d groups %d%s", v->n, v->h, v->w, v->c, v->o, v->kh, v->kw, v->sh, v->sw, v->ph, v->pw, v->dh, v->dw, v->groups,
            v->bias ? " bias" : "");
   Case c = { name, CN_OP_conv2d,
              { { v->sh }, { v->sw }, { v->ph }, { v->pw }, { v->dh }, { v->dw }, { v->groups } },
@@ -297,8 +298,8 @@ static void check_pool(const PoolCase *v) {
         }
   CnAttr attr[6] = { { v->kh }, { v->kw }, { v->sh }, { v->sw }, { v->ph }, { v->pw } };
   char name[120];
-  snprintf(name, sizeof name, "pool (%d,%d,%d,%d) kernel %d,%d stride %d,%d padding %d,%d", v->n, v->h, v->w, v->c, v->kh,
-           v->kw, v->sh, v->sw, v->ph, v->pw);
+  snprintf(name, sizeof name, "pool (%d,%d,%d,%d) kernel %d,%d stride %d,%d padding %d,%d", v->n, v->h, v->w, v->c,
+           v->kh, v->kw, v->sh, v->sw, v->ph, v->pw);
   Case c = { name, CN_OP_max_pool2d, { { 0 } }, 1, 1, { x }, { gtop }, { top }, { gy }, { NULL } };
   memcpy(c.attr, attr, sizeof attr);
   check(&c);
@@ -314,7 +315,8 @@ static void pools(void **state) {
   static const PoolCase cases[] = {
     { 2, 8, 8, 16, 3, 3, 1, 1, 1, 1, 0 }, { 2, 9, 7, 16, 3, 3, 2, 2, 1, 1, 3 }, { 1, 7, 8, 36, 3, 3, 1, 1, 1, 1, 2 },
     { 2, 8, 8, 3, 2, 2, 2, 2, 0, 0, 2 },  { 1, 11, 9, 5, 5, 5, 3, 2, 0, 2, 2 }, { 1, 6, 6, 20, 2, 4, 1, 3, 1, 2, 1 },
-    { 1, 9, 9, 64, 3, 3, 2, 2, 1, 1, 2 }, { 40, 3, 3, 1, 3, 3, 1, 1, 1, 1, 0 }, { 1, 16, 17, 17, 15, 17, 1, 1, 7, 8, 1 },
+    { 1, 9, 9, 64, 3, 3, 2, 2, 1, 1, 2 }, { 40, 3, 3, 1, 3, 3, 1, 1, 1, 1, 0 },
+    { 1, 16, 17, 17, 15, 17, 1, 1, 7, 8, 1 },
   };
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) check_pool(&cases[i]);
 }
@@ -322,7 +324,8 @@ static void pools(void **state) {
 /* NaN wins over every number; where all is -infinity, the first pixel inside the image gets the gradient. */
 static void pools_of_values_that_are_not_finite(void **state) {
   (void)state;
-  Array *x = zeros(4, 1, 3, 3, 20), *y = zeros(4, 1, 3, 3, 20), *gy = zeros(4, 1, 3, 3, 20), *gx = zeros(4, 1, 3, 3, 20);
+  Array *x = zeros(4, 1, 3, 3, 20), *y = zeros(4, 1, 3, 3, 20);
+  Array *gy = zeros(4, 1, 3, 3, 20), *gx = zeros(4, 1, 3, 3, 20);
   for (int i = 0; i < 9 * 20; i++) {
     int pixel = i / 20, row = pixel / 3, column = pixel % 3, lane = i % 20;
     x->v[i] = lane % 2 ? (pixel == 4 ? NAN : 1) : -INFINITY;
@@ -365,7 +368,8 @@ static void global_average(void **state) {
       y->v[to] += x->v[i] / pixels;
       gx->v[i] = gy->v[to] / pixels;
     }
-    check(&(Case){ "global_avg_pool2d", CN_OP_global_avg_pool2d, { { 0 } }, 1, 1, { x }, { gx }, { y }, { gy }, { NULL } });
+    check(&(Case){ "global_avg_pool2d", CN_OP_global_avg_pool2d, { { 0 } }, 1, 1, { x }, { gx }, { y }, { gy },
+                   { NULL } });
     drop_arrays();
   }
 }
@@ -386,8 +390,8 @@ static void subsampling(void **state) {
       y->v[to] = x->v[from];
       gx->v[from] = gy->v[to];
     }
-    check(&(Case){ "subsample2d", CN_OP_subsample2d, { { v[4] }, { v[5] }, { v[6] } }, 1, 1, { x }, { gx }, { y }, { gy },
-                   { NULL } });
+    check(&(Case){ "subsample2d", CN_OP_subsample2d, { { v[4] }, { v[5] }, { v[6] } }, 1, 1, { x }, { gx }, { y },
+                   { gy }, { NULL } });
     drop_arrays();
   }
 }
@@ -400,7 +404,8 @@ static void check_batch_norm(int n, int h, int w, int c, bool training, bool aff
   int64_t rows = (int64_t)n * h * w;
   Array *x = IMAGE(n, h, w, c), *gy = IMAGE(n, h, w, c), *weight = VECTOR(c), *bias = VECTOR(c), *mean = VECTOR(c);
   Array *var = VECTOR(c), *mean_after = zeros(1, c, 1, 1, 1), *var_after = zeros(1, c, 1, 1, 1);
-  Array *y = zeros(4, n, h, w, c), *gx = zeros(4, n, h, w, c), *gweight = zeros(1, c, 1, 1, 1), *gbias = zeros(1, c, 1, 1, 1);
+  Array *y = zeros(4, n, h, w, c), *gx = zeros(4, n, h, w, c);
+  Array *gweight = zeros(1, c, 1, 1, 1), *gbias = zeros(1, c, 1, 1, 1);
   for (int64_t i = 0; i < x->count; i++) x->v[i] = (double)(float)(x->v[i] + shift);
   for (int k = 0; k < c; k++) {
     var->v[k] = var->v[k] * 0.25 + 1;
@@ -408,7 +413,8 @@ static void check_batch_norm(int n, int h, int w, int c, bool training, bool aff
     for (int64_t i = k; i < x->count; i += c) m += x->v[i] / (double)rows;
     for (int64_t i = k; i < x->count; i += c) v += (x->v[i] - m) * (x->v[i] - m) / (double)rows;
     mean_after->v[k] = training ? (1 - momentum) * mean->v[k] + momentum * m : mean->v[k];
-    var_after->v[k] = training ? (1 - momentum) * var->v[k] + momentum * v * (double)rows / (double)(rows - 1) : var->v[k];
+    double unbiased = v * (double)rows / (double)(rows - 1);
+    var_after->v[k] = training ? (1 - momentum) * var->v[k] + momentum * unbiased : var->v[k];
     if (!training) m = mean->v[k], v = var->v[k];
     double r = 1 / sqrt(v + eps), scale = affine ? weight->v[k] : 1;
     for (int64_t i = k; i < x->count; i += c) {
@@ -424,8 +430,8 @@ static void check_batch_norm(int n, int h, int w, int c, bool training, bool aff
   char name[120];
   snprintf(name, sizeof name, "batch_norm (%d,%d,%d,%d)%s%s%s mean %g", n, h, w, c, training ? " training" : "",
            affine ? " affine" : "", running ? " running" : "", shift);
-  Case v = { name, CN_OP_batch_norm, { { training }, { .f = momentum }, { .f = eps } }, 5, 1, { x }, { gx }, { y }, { gy },
-             { NULL } };
+  Case v = { name, CN_OP_batch_norm, { { training }, { .f = momentum }, { .f = eps } }, 5, 1, { x }, { gx }, { y },
+             { gy }, { NULL } };
   if (affine) v.in[1] = weight, v.in[2] = bias, v.gin[1] = gweight, v.gin[2] = gbias;
   if (running) v.in[3] = mean, v.in[4] = var, v.after[3] = mean_after, v.after[4] = var_after;
   check_within(&v, 2e-6 * (1 + fabs(shift)), 1e-12);
@@ -462,7 +468,8 @@ static void check_product(int m, int k, int n, int bias) {
     }
   char name[80];
   snprintf(name, sizeof name, "(%d,%d)(%d,%d)%s", m, k, k, n, bias ? " bias" : "");
-  check(&(Case){ name, CN_OP_linear, { { 0 } }, bias ? 3 : 2, 1, { x, w, b }, { gx, gw, gb }, { y }, { gy }, { NULL } });
+  check(&(Case){ name, CN_OP_linear, { { 0 } }, bias ? 3 : 2, 1, { x, w, b }, { gx, gw, gb }, { y }, { gy },
+                 { NULL } });
   if (!bias) check(&(Case){ name, CN_OP_matmul, { { 0 } }, 2, 1, { x, w }, { gx, gw }, { y }, { gy }, { NULL } });
   drop_arrays();
 }
@@ -482,7 +489,8 @@ static void products(void **state) {
 static void batched_products(void **state) {
   (void)state;
   enum { B = 3, M = 9, K = 10, N = 19 };
-  Array *x = fill_random(zeros(3, B, M, K, 1)), *y = fill_random(zeros(3, B, K, N, 1)), *gz = fill_random(zeros(3, B, M, N, 1));
+  Array *x = fill_random(zeros(3, B, M, K, 1)), *y = fill_random(zeros(3, B, K, N, 1));
+  Array *gz = fill_random(zeros(3, B, M, N, 1));
   Array *z = zeros(3, B, M, N, 1), *gx = zeros(3, B, M, K, 1), *gy = zeros(3, B, K, N, 1);
   for (int b = 0; b < B; b++)
     for (int i = 0; i < M; i++)
@@ -511,7 +519,8 @@ static void lstm_gates(void **state) {
       for (int j = 0; j < size; j++) {
         const double *row = gates->v + r * 4 * size;
         double *to = ggates->v + r * 4 * size;
-        double i = sigmoid(row[j]), f = sigmoid(row[size + j]), g = tanh(row[2 * size + j]), o = sigmoid(row[3 * size + j]);
+        double i = sigmoid(row[j]), f = sigmoid(row[size + j]), g = tanh(row[2 * size + j]);
+        double o = sigmoid(row[3 * size + j]);
         int at = r * size + j;
         next->v[at] = f * c->v[at] + i * g;
         double t = tanh(next->v[at]), gs = gh->v[at] * o * (1 - t * t) + gnext->v[at];
@@ -522,8 +531,8 @@ static void lstm_gates(void **state) {
         to[2 * size + j] = gs * i * (1 - g * g);
         to[3 * size + j] = gh->v[at] * t * o * (1 - o);
       }
-    check(&(Case){ "lstm_gates", CN_OP_lstm_gates, { { 0 } }, 2, 2, { gates, c }, { ggates, gc }, { h, next }, { gh, gnext },
-                   { NULL } });
+    check(&(Case){ "lstm_gates", CN_OP_lstm_gates, { { 0 } }, 2, 2, { gates, c }, { ggates, gc }, { h, next },
+                   { gh, gnext }, { NULL } });
     drop_arrays();
   }
 }
@@ -534,7 +543,8 @@ static void lstm_gates(void **state) {
 static void long_weight_gradients(void **state) {
   (void)state;
   for (int depthwise = 0; depthwise < 2; depthwise++) {
-    int64_t x_shape[4] = { 96, 32, 32, 16 }, w_shape[4] = { depthwise ? 5 : 1, depthwise ? 5 : 1, depthwise ? 1 : 16, 16 };
+    int64_t x_shape[4] = { 96, 32, 32, 16 };
+    int64_t w_shape[4] = { depthwise ? 5 : 1, depthwise ? 5 : 1, depthwise ? 1 : 16, 16 };
     CnAttr attr[CN_MAX_ATTRS] = { { 1 }, { 1 }, { depthwise ? 2 : 0 }, { depthwise ? 2 : 0 }, { 1 }, { 1 },
                                   { depthwise ? 16 : 1 } };
     CnTensor *grad[2];
@@ -597,7 +607,8 @@ static void running_out_of_memory(void **state) {
   (void)state;
   Array *x = IMAGE(2, 5, 5, 6), *square = IMAGE(3, 3, 6, 6), *thin = IMAGE(3, 3, 1, 6), *point = IMAGE(1, 1, 6, 6);
   Array *bias = VECTOR(6), *a = MATRIX(4, 6), *b = MATRIX(6, 6), *var = VECTOR(6);
-  CnAttr conv[CN_MAX_ATTRS] = { { 1 }, { 1 }, { 0 }, { 0 }, { 1 }, { 1 }, { 1 } }, strided[CN_MAX_ATTRS], depthwise[CN_MAX_ATTRS];
+  CnAttr conv[CN_MAX_ATTRS] = { { 1 }, { 1 }, { 0 }, { 0 }, { 1 }, { 1 }, { 1 } };
+  CnAttr strided[CN_MAX_ATTRS], depthwise[CN_MAX_ATTRS];
   memcpy(strided, conv, sizeof conv);
   memcpy(depthwise, conv, sizeof conv);
   strided[0].i = strided[1].i = 2;
