@@ -205,7 +205,8 @@ static void check_conv(const ConvCase *v) {
         }
   char name[160];
   snprintf(name, sizeof name,
-           "conv2d (%d,%d,%d,%d) to %d, kernel %d,%d stride %d,%d padding %d,%d dilation %d,%d groups %d%s", v->n, v->h, v->w, v->c, v->o, v->kh, v->kw, v->sh, v->sw, v->ph, v->pw, v->dh, v->dw, v->groups,
+           "conv2d (%d,%d,%d,%d) to %d, kernel %d,%d stride %d,%d padding %d,%d dilation %d,%d groups %d%s", v->n, v->h,
+           v->w, v->c, v->o, v->kh, v->kw, v->sh, v->sw, v->ph, v->pw, v->dh, v->dw, v->groups,
            v->bias ? " bias" : "");
   Case c = { name, CN_OP_conv2d,
              { { v->sh }, { v->sw }, { v->ph }, { v->pw }, { v->dh }, { v->dw }, { v->groups } },
