@@ -50,6 +50,9 @@ CnErr cn_reader_triple(CnGenotypeReader *r, CnGenotypePart part, const char *op,
   if (op_length >= CN_OP_NAME)
     return cn_fail(CN_EDATA, "genotype: %s: triple %d (%.*s…): an operation's name has at most %d bytes",
                    part_name[part], c->count + 1, CN_OP_NAME - 1, op, CN_OP_NAME - 1);
+  if (memchr(op, 0, op_length) != NULL)
+    return cn_fail(CN_EDATA, "genotype: %s: triple %d (%s…): an operation's name is made of letters, digits and _",
+                   part_name[part], c->count + 1, op);
   CnTriple *t = &c->triple[c->count];
   memset(t->op, 0, sizeof t->op);
   memcpy(t->op, op, op_length);

@@ -123,6 +123,14 @@ static void too_many_nodes_and_too_long_a_text_are_refused(void **state) {
   assert_int_equal(cn_genotype_parse(&g, text, (size_t)1 << 40), CN_EDATA); /* refused by its length alone */
 }
 
+static void a_zero_byte_in_a_name_is_refused(void **state) {
+  CnGenotype g;
+  static const char text[] = "Genotype(normal=[('none\0x', 0), ('none', 1)], reduce=[('none', 0), ('none', 1)])";
+  (void)state;
+  assert_int_equal(cn_genotype_parse(&g, text, sizeof text - 1), CN_EDATA);
+  assert_non_null(strstr(cn_error_message(), "normal: triple 1 (none…)"));
+}
+
 /* Every beginning of a good text, and every text with one byte changed, is read without harm: run with sanitizers. */
 static void cut_and_spoiled_texts_do_no_harm(void **state) {
   static const char bytes[] = "\"'([{9,-"; /* and the final 0 */
@@ -170,6 +178,7 @@ int main(void) {
     cmocka_unit_test(records_of_the_published_search_are_read),
     cmocka_unit_test(a_wrong_genotype_is_refused_and_the_message_names_the_place),
     cmocka_unit_test(too_many_nodes_and_too_long_a_text_are_refused),
+    cmocka_unit_test(a_zero_byte_in_a_name_is_refused),
     cmocka_unit_test(cut_and_spoiled_texts_do_no_harm),
     cmocka_unit_test(a_space_names_the_operation_it_does_not_have),
   };
