@@ -215,6 +215,19 @@ T.describe("a signal", function()
     T.equal({ T.run { "-e", code, seconds = 30 } }, { 5, "SIGTERM\tsaved\n", "" })
   end)
 
+  T.it("waits for a program that looks seldom", function()
+    local code = [[
+      local cnas = require "cnas.engine"
+      local function batch(seconds)
+        local stop = cnas.clock() + seconds
+        while cnas.clock() < stop do end
+        return cnas.interrupted()
+      end
+      batch(0)
+      batch(1) ]] .. kill_after(0.2, "INT") .. "print(batch(4))"
+    T.equal({ T.run { "-e", code, seconds = 30 } }, { 0, "SIGINT\n", "" })
+  end)
+
   T.it("that comes twice ends even that", function()
     local code = kill_after(0.2, "INT") .. kill_after(1, "INT") .. [[
       local cnas = require "cnas.engine"

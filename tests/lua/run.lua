@@ -71,7 +71,9 @@ end
 
 io.stdout:setvbuf("line")
 for _, file in ipairs(files) do
+  local start = engine.clock()
   if #files == 1 then run_here(file) else run_apart(file) end
+  if #files > 1 then print(("%-40s %6.1f s"):format(file, engine.clock() - start)) end
 end
 
 print(("%d passed, %d failed, %d skipped"):format(T.passed, T.failed, T.skipped))
