@@ -82,6 +82,7 @@ local function open(opt)
     step = 0, passes = 0,          -- batches and whole passes done
     sums = {},                     -- what was logged in this epoch: { sum, weight } by name
     weight = 1,                    -- images of the present batch
+    epoch_seconds = {},            -- of the last epoch of each phase
     saved_at = cnas.clock(), started_at = cnas.clock(),
   }, Run)
   cnas.file.mkdir(folder)
@@ -350,33 +351,34 @@ function Run:end_epoch(i)
   local line, means, times = self:means(), self:means(), self:times()
   line.stage, line.name = self.stage and self.stage.index, self.stage and self.stage.name
   line.phase, line.epoch, line.step, line.time = self.phase, i, self.step, times
+  self.epoch_seconds[self.phase] = times.seconds
   self.record:add(line)
   self.progress:line(("  %-8s %3d/%d  %s  %s"):format(self.phase, i, self.epochs_total,
     self.progress.values(means), self.progress:paint("dim", ("%.0f images/s, %s"):format(
     times.images_per_second, self.progress.duration(times.seconds)))))
 end
 
--- How long it will take: to the end of the phase; once a stage is over, to the end of all.
+-- How long it will take: to the end of the phase; once a stage is over, to the end of all. An epoch takes as long as
+-- the last one of its name did; before there is one, its present pass counts as all of it.
 function Run:left(fraction)
   local elapsed = cnas.clock() - self.epoch_started
-  local epoch = elapsed / math.max(fraction, 1e-3)
+  local epoch = math.max(self.epoch_seconds[self.phase] or elapsed / math.max(fraction, 1e-3), elapsed)
   local phase = epoch * (self.epochs_total - self.epoch + 1) - elapsed
-  if not self.stages_timed then return self.progress.duration(phase) .. " left in " .. self.phase end
+  if not self.stages_timed then return self.progress.duration(phase) .. " left (" .. self.phase .. ")" end
   local stage = self.stage_seconds / self.stages_timed
   local rest = math.max(phase, stage - (cnas.clock() - self.stage_started))
   return self.progress.duration(rest + stage * (self.stages_total - self.stage.index)) .. " left"
 end
 
--- The moving line.
+-- The moving line, what matters most first: a narrow terminal cuts its end off.
 function Run:status(batch, batches)
   if not self.epoch then return ("step %d, batch %d/%d"):format(self.step, batch, batches) end
-  local seconds = cnas.clock() - self.epoch_started
+  local seconds = math.max(cnas.clock() - self.epoch_started, 1e-9)
   local pass = self.levels[#self.levels - 1].loops
-  return ("%s%s %d/%d  batch %d/%d%s  %s  %.0f images/s  loader %.0f%%  %s"):format(
+  return ("%s%s %d/%d  %d/%d%s  %s  %.0f images/s  loader %.0f%%  %s"):format(
     self.stage and ("stage %d/%d  "):format(self.stage.index, self.stages_total) or "", self.phase, self.epoch,
-    self.epochs_total, batch, batches, pass > 1 and " of pass " .. pass or "",
-    self.progress.values(self:means()), self.images / math.max(seconds, 1e-9),
-    100 * self.waited / math.max(seconds, 1e-9), self:left(batch / batches))
+    self.epochs_total, batch, batches, pass > 1 and " (pass " .. pass .. ")" or "", self:left(batch / batches),
+    self.images / seconds, 100 * self.waited / seconds, self.progress.values(self:means()))
 end
 
 -- The end: summary.json and what it says.
