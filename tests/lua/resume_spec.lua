@@ -15,6 +15,14 @@ local function command(folder, resume)
                                    resume and "--resume --save-every 0.1" or options)
 end
 
+-- Runs a search and kills it after so many seconds, unless it ended before: the status, its errors. The shell waits
+-- until the process is gone, and its lock with it.
+local function killed_after(seconds, folder, resume)
+  local status, _, err = T.shell(("%s </dev/null & search=$!; sleep %s; kill -KILL $search; wait $search")
+    :format(command(folder, resume), seconds))
+  return status, err
+end
+
 local function whole_search(folder)
   local started = cnas.clock()
   local status, _, err = T.shell(command(folder) .. " </dev/null")
@@ -75,9 +83,12 @@ T.describe("a search", function()
       repeat
         local resume = cnas.file.exists(folder) ~= false
         local moment = ("%.3f"):format(0.02 + rng:uniform() * math.max(0.5, 0.25 * expected.seconds))
-        local limit = killed < kills and "timeout -s KILL " .. moment .. " " or ""
-        local _, err
-        status, _, err = T.shell(limit .. command(folder, resume) .. " </dev/null")
+        local err, _
+        if killed < kills then
+          status, err = killed_after(moment, folder, resume)
+        else
+          status, _, err = T.shell(command(folder, resume) .. " </dev/null")
+        end
         if status == 137 then
           killed = killed + 1
           moments[killed] = moment
@@ -108,7 +119,7 @@ T.describe("a search", function()
   T.it("whose newest checkpoint is damaged goes on from the one before", function()
     local expected = undisturbed()
     local folder = T.folder() .. "/run"
-    T.shell(("timeout -s KILL %.2f %s </dev/null"):format(0.6 * expected.seconds, command(folder)))
+    killed_after(0.6 * expected.seconds, folder)
     local names = cnas.file.list(folder .. "/checkpoints")
     local newest
     for _, name in ipairs(names) do if name:find("%.safetensors$") and name:sub(1, 1) ~= "." then newest = name end end
@@ -133,7 +144,7 @@ T.describe("a search", function()
   T.it("that cannot save says so with status 3, keeps the checkpoint before, and goes on later", function()
     local expected = undisturbed()
     local folder = T.folder() .. "/run"
-    T.shell(("timeout -s KILL %.2f %s </dev/null"):format(0.5 * expected.seconds, command(folder)))
+    killed_after(0.5 * expected.seconds, folder)
     local status, _, err = T.shell("trap '' XFSZ; ulimit -f 8; " .. command(folder, true) .. " </dev/null")
     T.equal(status, 3, err)
     T.contains(err, folder .. "/checkpoints/step-")
