@@ -133,11 +133,10 @@ T.describe("a module", function()
   end)
 
   T.it("can be closed, and says so", function()
-    local m <close> = net()
     local closed
     do
-      local inner <close> = nn.relu()
-      closed = inner
+      local m <close> = nn.relu()
+      closed = m
     end
     T.raises("closed", closed, images(1, 2, 2, 1))
     T.equal(tostring(closed), "module (closed)")
