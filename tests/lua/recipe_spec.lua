@@ -6,7 +6,7 @@ local here = arg[0]:match("^(.*)/tests/lua/[^/]*$") or "."
 local recipe = here .. "/recipes/curriculum_search.lua"
 local tiny = {}
 for word in ([[--data shapes --train-images 96 --channels 2 --layers 3 --nodes 2 --hidden 8 --batch 24 --warmup 1
-  --epochs 1 --derive-images 24 --derive-samples 2 --derive-rounds 1]]):gmatch("%S+") do
+  --epochs 1 --derive-images 24 --derive-samples 2 --derive-rounds 1 --threads 1]]):gmatch("%S+") do
   tiny[#tiny + 1] = word
 end
 
@@ -15,6 +15,7 @@ local function search(folder, more, o)
   local words = { recipe, "-o", folder }
   table.move(tiny, 1, #tiny, #words + 1, words)
   table.move(more or {}, 1, #(more or {}), #words + 1, words)
+  words.seconds = 600
   for k, v in pairs(o or {}) do words[k] = v end
   return T.run(words)
 end

@@ -7,7 +7,7 @@ local cnas = require "cnas"
 local here = arg[0]:match("^(.*)/tests/lua/[^/]*$") or "."
 local recipe = here .. "/recipes/curriculum_search.lua"
 local options = "--data shapes --train-images 192 --channels 3 --layers 3 --nodes 2 --hidden 8 --batch 24 --warmup 1 "
-  .. "--epochs 1 --derive-images 24 --derive-samples 2 --derive-rounds 1 --compare-uniform --save-every 0.1"
+  .. "--epochs 1 --derive-images 24 --derive-samples 2 --derive-rounds 1 --compare-uniform --save-every 0.1 --threads 1"
 
 -- The command of a search in `folder`; resuming, it needs no other option.
 local function command(folder, resume)
