@@ -13,7 +13,7 @@ end
 Failure.__tostring = function(self) return self.message end
 Failure.__concat = function(a, b) return tostring(a) .. tostring(b) end
 
--- Raises an error with a code: "usage", "data", "io", "busy", "not-finite" or "interrupted".
+--- Raises an error with a code: "usage", "data", "io", "busy", "not-finite" or "interrupted".
 function args.fail(code, format, ...)
   local message = select("#", ...) > 0 and format:format(...) or format
   error(setmetatable({ code = code, message = message }, Failure), 0)
@@ -37,7 +37,7 @@ local function distance(a, b)
   return last[#b]
 end
 
--- The entry of the list that `name` was most likely meant to be, or nil when none is near.
+--- The entry of the list that `name` was most likely meant to be, or nil when none is near.
 function args.nearest(name, list)
   local best, least = nil, math.max(1, #name // 3) + 1
   for _, candidate in ipairs(list) do
@@ -47,13 +47,13 @@ function args.nearest(name, list)
   return best
 end
 
--- " (did you mean 'stride'?)", or "" when nothing is near.
+--- " (did you mean 'stride'?)", or "" when nothing is near.
 function args.suggestion(name, list)
   local near = args.nearest(name, list)
   return near and (" (did you mean '%s'?)"):format(near) or ""
 end
 
--- The keys of a table, sorted: the order in which tables of names are walked wherever the order can be seen.
+--- The keys of a table, sorted: the order in which tables of names are walked wherever the order can be seen.
 function args.keys(t)
   local keys = {}
   for key in pairs(t) do keys[#keys + 1] = key end

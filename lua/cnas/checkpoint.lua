@@ -35,7 +35,7 @@ local function state_of(name, object)
   return object:state()
 end
 
--- Gives an object back its state, a table from names to tensors.
+--- Gives an object back its state, a table from names to tensors.
 function checkpoint.restore(object, state)
   if type(object) == "userdata" and (getmetatable(object) or {}).__name == "cnas.Rng" then
     object.counter = state.counter:item()
@@ -44,8 +44,8 @@ function checkpoint.restore(object, state)
   end
 end
 
--- Writes the states of `objects` (by name) and the run's own table `about`, then removes the oldest checkpoints beyond
--- `keep`. When writing fails the others are as they were. Returns the path.
+--- Writes the states of `objects` (by name) and the run's own table `about`, then removes the oldest checkpoints beyond
+--- `keep`. When writing fails the others are as they were. Returns the path.
 function checkpoint.save(folder, step, objects, about, keep)
   local tensors = {}
   for _, name in ipairs(args.keys(objects)) do
@@ -73,8 +73,8 @@ local function by_object(tensors)
   return states
 end
 
--- The newest checkpoint whose checksums hold: { path =, step =, about =, states = { OBJECT = { NAME = tensor } } }, or
--- nil when there is none. warn(text) hears of each that does not; such a file is set aside as NAME.bad.
+--- The newest checkpoint whose checksums hold: { path =, step =, about =, states = { OBJECT = { NAME = tensor } } }, or
+--- nil when there is none. warn(text) hears of each that does not; such a file is set aside as NAME.bad.
 function checkpoint.newest(folder, warn)
   for _, step in ipairs(steps_in(folder)) do
     local path = path_of(folder, step)

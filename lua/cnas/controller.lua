@@ -73,8 +73,8 @@ local function new(given)
   return self:open(self.nodes, #self.names)
 end
 
--- Opens the first `nodes` inner nodes and these operations: a list of names, or the first so many of the space.
--- A stage of a curriculum may be given whole.
+--- Opens the first `nodes` inner nodes and these operations: a list of names, or the first so many of the space.
+--- A stage of a curriculum may be given whole.
 function Controller:open(nodes, ops)
   if type(nodes) == "table" then nodes, ops = nodes.nodes, nodes.ops end
   if math.type(nodes) ~= "integer" or nodes < 1 or nodes > self.nodes then
@@ -107,7 +107,7 @@ local function earlier_nodes(t, taken)
   return list
 end
 
--- The open operations, without skip_connect once the cell has as many as it may.
+--- The open operations, without skip_connect once the cell has as many as it may.
 function Controller:allowed_ops(skips)
   local skip = (self.index.skip_connect or 0) - 1
   if not self.max_skip or skips < self.max_skip then return self.open_ops end
@@ -118,8 +118,8 @@ function Controller:allowed_ops(skips)
   return list
 end
 
--- Walks over the choices of one cell. choose(kind, candidates, t, which) returns the chosen one: kind is "node" or
--- "op", candidates are numbers from 0. Returns the triples.
+--- Walks over the choices of one cell. choose(kind, candidates, t, which) returns the chosen one: kind is "node" or
+--- "op", candidates are numbers from 0. Returns the triples.
 function Controller:walk(choose)
   local triples, skips = {}, 0
   for t = 2, self.open_nodes + 1 do
@@ -152,9 +152,9 @@ function Controller:scaled(logits, reduce)
   return logits
 end
 
--- Walks over one cell with its network. pick(candidates, logp, t, which, kind) returns a position in the candidates,
--- logp (1,#candidates) being their log-probabilities. Returns the triples and tensors: log-probability, entropy of the
--- node choices, entropy of the operation choices.
+--- Walks over one cell with its network. pick(candidates, logp, t, which, kind) returns a position in the candidates,
+--- logp (1,#candidates) being their log-probabilities. Returns the triples and tensors: log-probability, entropy of the
+--- node choices, entropy of the operation choices.
 function Controller:walk_network(cell, pick)
   local net = self.network[cell]
   local input, h, c = self.zeros, self.zeros, self.zeros
@@ -182,7 +182,7 @@ function Controller:walk_network(cell, pick)
   return triples, { logp = sums.logp, node_entropy = -sums.node, op_entropy = -sums.op }
 end
 
--- The architecture of both cells' triples, and sums over both: log-probability, entropy, and their parts by cell.
+--- The architecture of both cells' triples, and sums over both: log-probability, entropy, and their parts by cell.
 function Controller:architecture(walk_cell)
   local arch, parts, concat = {}, {}, {}
   for t = 2, self.open_nodes + 1 do concat[#concat + 1] = t end
@@ -196,8 +196,8 @@ function Controller:architecture(walk_cell)
          a.node_entropy + a.op_entropy + b.node_entropy + b.op_entropy, parts
 end
 
--- An architecture drawn from the networks, its log-probability, its entropy (both scalars in the graph), and parts:
--- parts.normal.logp, .node_entropy, .op_entropy, and the same of parts.reduction.
+--- An architecture drawn from the networks, its log-probability, its entropy (both scalars in the graph), and parts:
+--- parts.normal.logp, .node_entropy, .op_entropy, and the same of parts.reduction.
 function Controller:sample()
   local function draw(candidates, logp)
     local u, sum = self.rng:uniform(), 0.0
@@ -210,7 +210,7 @@ function Controller:sample()
   return self:architecture(function(cell) return self:walk_network(cell, draw) end)
 end
 
--- The same for an architecture that is given: an open one that the guards allow.
+--- The same for an architecture that is given: an open one that the guards allow.
 function Controller:evaluate(arch)
   return self:architecture(function(cell)
     return self:walk_network(cell, function(candidates, _, t, which, kind)
@@ -225,21 +225,21 @@ function Controller:evaluate(arch)
   end)
 end
 
--- An architecture of choices that are uniform among the candidates; the networks are not asked.
+--- An architecture of choices that are uniform among the candidates; the networks are not asked.
 function Controller:sample_uniform()
   return self:architecture(function()
     return self:walk(function(_, candidates) return candidates[self.rng:integer(#candidates) + 1] end)
   end)
 end
 
--- The tensors that an optimizer moves, with their names.
+--- The tensors that an optimizer moves, with their names.
 function Controller:parameters()
   local list = { names = {} }
   for i, entry in ipairs(self.list) do list[i], list.names[i] = entry.tensor, entry.name end
   return list
 end
 
--- Everything that a run must keep: parameters and how far the sampling stream has come.
+--- Everything that a run must keep: parameters and how far the sampling stream has come.
 function Controller:state()
   local state = table.move(self.list, 1, #self.list, 1, {})
   state[#state + 1] = { name = "sampling.counter", tensor = cnas.tensor(self.rng.counter, { dtype = "i64" }) }

@@ -8,8 +8,8 @@ local args = require "cnas.args"
 
 local curriculum = {}
 
--- The names of the space's operations in the order in which they open: the base operation first, the others drawn from
--- the seed.
+--- The names of the space's operations in the order in which they open: the base operation first, the others drawn from
+--- the seed.
 function curriculum.order(space, seed, base)
   local names, rest, order = space:names(), {}, {}
   base = base or "sep_conv_3x3"
@@ -25,8 +25,8 @@ function curriculum.order(space, seed, base)
   return order
 end
 
--- Any schedule: open(i, order, nodes) returns how many inner nodes and which operations (names) stage i opens, and
--- a name for it; nil ends the list.
+--- Any schedule: open(i, order, nodes) returns how many inner nodes and which operations (names) stage i opens, and
+--- a name for it; nil ends the list.
 function curriculum.stages(space, opt, open)
   local order, stages = curriculum.order(space, opt.seed, opt.base), {}
   for i = 1, math.huge do
@@ -37,21 +37,21 @@ function curriculum.stages(space, opt, open)
   return stages
 end
 
--- Stage i opens the first i operations on all nodes.
+--- Stage i opens the first i operations on all nodes.
 function curriculum.op(space, opt)
   return curriculum.stages(space, opt, function(i, order, nodes)
     if i <= #order then return nodes, table.move(order, 1, i, 1, {}), (i > 1 and "+ " or "") .. order[i] end
   end)
 end
 
--- Stage i opens the first i inner nodes with all operations.
+--- Stage i opens the first i inner nodes with all operations.
 function curriculum.node(space, opt)
   return curriculum.stages(space, opt, function(i, order, nodes)
     if i <= nodes then return i, order, i == 1 and "1 node" or i .. " nodes" end
   end)
 end
 
--- One stage with everything open: this is ENAS.
+--- One stage with everything open: this is ENAS.
 function curriculum.fix(space, opt)
   return curriculum.stages(space, opt, function(i, order, nodes)
     if i == 1 then return nodes, order, "everything" end

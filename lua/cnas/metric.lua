@@ -10,9 +10,9 @@ local function entry(name, number) return { name = name, tensor = cnas.tensor(nu
 local MovingAverage = { __name = "cnas.MovingAverage" }
 MovingAverage.__index = MovingAverage
 
--- An exponential moving average: calling it with a number moves it and returns it. The first number is taken as it is.
---   local baseline = cnas.metric.moving_average(0.99)
---   local advantage = reward - baseline(reward)
+--- An exponential moving average: calling it with a number moves it and returns it. The first number is taken as it is.
+---   local baseline = cnas.metric.moving_average(0.99)
+---   local advantage = reward - baseline(reward)
 function metric.moving_average(decay)
   if type(decay) ~= "number" or decay < 0 or decay >= 1 then
     error("metric.moving_average: decay must be a number in [0, 1), got " .. tostring(decay), 2)
@@ -32,7 +32,7 @@ function MovingAverage:load(state) self.value = state.value and state.value:item
 local Mean = { __name = "cnas.Mean" }
 Mean.__index = Mean
 
--- A weighted mean: add(number, weight), value() (nil before the first).
+--- A weighted mean: add(number, weight), value() (nil before the first).
 function metric.mean() return setmetatable({ sum = 0.0, weight = 0.0 }, Mean) end
 
 function Mean:add(number, weight)

@@ -214,7 +214,7 @@ Options.__newindex = function(self, name, value)
   rawset(self, name, value)
 end
 
--- The options of `spec` from a list of words. Second result: the help text, when it was asked for.
+--- The options of `spec` from a list of words. Second result: the help text, when it was asked for.
 function options.parse(spec, words, script)
   local list, byname = declare(spec)
   local presets = spec.presets or {}
@@ -243,7 +243,7 @@ function options.parse(spec, words, script)
   return setmetatable(values, Options)
 end
 
--- The options of the running recipe, from the host's table `arg`. Prints the help and ends the program when asked to.
+--- The options of the running recipe, from the host's table `arg`. Prints the help and ends the program when asked to.
 function options.read(spec)
   local words = rawget(_G, "arg") or {}
   local opt, text = options.parse(spec, table.move(words, 1, #words, 1, {}), words[0])
@@ -254,17 +254,17 @@ function options.read(spec)
   return opt
 end
 
--- The path of the recipe that read these options, or nil.
+--- The path of the recipe that read these options, or nil.
 function options.script(opt) return about[opt] and about[opt].script end
 
--- All values, with the preset, as a plain table for config.json.
+--- All values, with the preset, as a plain table for config.json.
 function options.record(opt)
   local record = {}
   for name, value in next, opt do record[name] = value end
   return record, about[opt] and about[opt].preset
 end
 
--- Makes `opt` the options of a recorded run. An option that was given and would change what is computed is refused.
+--- Makes `opt` the options of a recorded run. An option that was given and would change what is computed is refused.
 function options.restore(opt, record, where)
   if not about[opt] then return end -- a plain table: whoever made it answers for it
   for _, option in ipairs(about[opt].list) do

@@ -28,7 +28,7 @@ function Progress:paint(style, text)
   return self.colored and ("\27[%sm%s\27[0m"):format(codes[style], text) or text
 end
 
--- "1h02m", "3m20s", "12s"
+--- "1h02m", "3m20s", "12s"
 function Progress.duration(seconds)
   local s = math.floor(seconds + 0.5)
   if s >= 3600 then return ("%dh%02dm"):format(s // 3600, s % 3600 // 60) end
@@ -57,7 +57,7 @@ function Progress.values(values)
   return table.concat(words, "  ")
 end
 
--- Takes the moving line away.
+--- Takes the moving line away.
 function Progress:clear()
   if self.shown then
     io.stderr:write("\r\27[K")
@@ -66,7 +66,7 @@ function Progress:clear()
   end
 end
 
--- A line that stays.
+--- A line that stays.
 function Progress:line(text)
   self:clear()
   io.stdout:write(text, "\n")
@@ -78,7 +78,7 @@ function Progress:warn(text)
   io.stderr:write(self:paint("yellow", "warning: "), text, "\n")
 end
 
--- The moving line; text() is asked only when it is time to draw. Nothing off a terminal.
+--- The moving line; text() is asked only when it is time to draw. Nothing off a terminal.
 function Progress:moving(text)
   if not self.columns then return end
   local now = cnas.clock()

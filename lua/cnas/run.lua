@@ -119,8 +119,8 @@ function Run:find_checkpoint()
   self.progress:line(("resuming %s from step %d"):format(self.folder, self.step))
 end
 
--- Objects to be saved, by name: anything with state() and load(), and random streams. Resuming, they get their state
--- back here: call it when they are made and before the first loop.
+--- Objects to be saved, by name: anything with state() and load(), and random streams. Resuming, they get their state
+--- back here: call it when they are made and before the first loop.
 function Run:keep(objects)
   for _, name in ipairs(args.keys(objects)) do
     if name:find(".", 1, true) then error("run:keep: a name must have no dot: '" .. name .. "'", 2) end
@@ -134,7 +134,7 @@ end
 -- What stands in for a loop that is over.
 local function nothing() end
 
--- Enters a loop: its level { item, loops }, where item is the first to do; nil when it was over at the checkpoint.
+--- Enters a loop: its level { item, loops }, where item is the first to do; nil when it was over at the checkpoint.
 function Run:enter()
   local depth = #self.levels
   local outer = self.levels[depth]
@@ -158,7 +158,7 @@ function Run:enter()
   return level
 end
 
--- A loop's to-be-closed value: leaves the loop however it ends, and tells an error where it happened.
+--- A loop's to-be-closed value: leaves the loop however it ends, and tells an error where it happened.
 function Run:leaving(level)
   local depth = #self.levels - 1
   return setmetatable({}, { __close = function(_, err)
@@ -168,7 +168,7 @@ function Run:leaving(level)
   end })
 end
 
--- "stage 2 of 8 (+ none), search epoch 3, step 1234 (batch 17)"
+--- "stage 2 of 8 (+ none), search epoch 3, step 1234 (batch 17)"
 function Run:place()
   local words = {}
   if self.stage then
@@ -179,7 +179,7 @@ function Run:place()
   return table.concat(words, ", ")
 end
 
--- Puts the place in front of a coded error's message, once; other errors have a traceback.
+--- Puts the place in front of a coded error's message, once; other errors have a traceback.
 function Run:locate(err)
   self.progress:clear()
   if type(err) ~= "table" or rawget(err, "located") or rawget(err, "code") == "interrupted" then return end
@@ -193,7 +193,7 @@ end
 
 -- Saving --------------------------------------------------------------------------------------------------------------
 
--- The path of (loop, item) pairs down to the innermost loop.
+--- The path of (loop, item) pairs down to the innermost loop.
 function Run:position()
   local path = {}
   for depth = 1, #self.levels - 1 do
@@ -202,7 +202,7 @@ function Run:position()
   return path
 end
 
--- Saves everything, the items of all loops being those to be done next.
+--- Saves everything, the items of all loops being those to be done next.
 function Run:save()
   local sums = {}
   for name, pair in pairs(self.sums) do sums[name] = { ("%a"):format(pair[1]), ("%a"):format(pair[2]) } end
@@ -212,14 +212,14 @@ function Run:save()
   self.saved_at = cnas.clock()
 end
 
--- Saves when the time has come, and stops when the user asked for it.
+--- Saves when the time has come, and stops when the user asked for it.
 function Run:pause(now)
   local asked = cnas.interrupted()
   if now or asked or cnas.clock() - self.saved_at >= (self.opt.save_every or 600) then self:save() end
   if asked then self:stop() end
 end
 
--- Stops at the user's wish; the newest checkpoint is where it goes on.
+--- Stops at the user's wish; the newest checkpoint is where it goes on.
 function Run:stop()
   args.fail("interrupted", "stopped at %s; go on with: cnas %s -o %s --resume", self:place(), self.recipe or "RECIPE",
             self.folder)
@@ -227,7 +227,7 @@ end
 
 -- Loops ---------------------------------------------------------------------------------------------------------------
 
--- A loop over items 1 … count: before(item) returns what the body gets, after(item) follows the body.
+--- A loop over items 1 … count: before(item) returns what the body gets, after(item) follows the body.
 function Run:loop(count, before, after, last)
   local level = self:enter()
   if not level then return nothing end
@@ -248,7 +248,7 @@ function Run:loop(count, before, after, last)
   end, nil, nil, self:leaving(level)
 end
 
--- The stages of a curriculum, or any list. After the last one the run is finished.
+--- The stages of a curriculum, or any list. After the last one the run is finished.
 function Run:stages(list)
   self.stages_total = #list
   return self:loop(#list, function(i)
@@ -266,7 +266,7 @@ function Run:stages(list)
   end, function() self:finish() end)
 end
 
--- Epochs 1 … count of a phase with a name.
+--- Epochs 1 … count of a phase with a name.
 function Run:epochs(name, count)
   return self:loop(count, function(i)
     if not self.target then self.sums = {} end -- else the sums are of the epoch we go on with
@@ -280,8 +280,8 @@ function Run:epochs(name, count)
   end)
 end
 
--- One pass over a dataset in batches: x (N,H,W,C) f32, y (N) i64. Each pass of a run has a number of its own, from
--- which the loader draws the order and the augmentation. Options: augment, shuffle (both true), drop_last (false).
+--- One pass over a dataset in batches: x (N,H,W,C) f32, y (N) i64. Each pass of a run has a number of its own, from
+--- which the loader draws the order and the augmentation. Options: augment, shuffle (both true), drop_last (false).
 function Run:batches(dataset, batch, given)
   local o = args.check("run:batches", given or {}, { augment = true, shuffle = true, drop_last = false })
   local level = self:enter()
@@ -317,7 +317,7 @@ end
 
 local reserved = { stage = true, phase = true, epoch = true, step = true, time = true, name = true }
 
--- Adds numbers (or tensors of one element) to the epoch's means, weighted by the images of the present batch.
+--- Adds numbers (or tensors of one element) to the epoch's means, weighted by the images of the present batch.
 function Run:log(values)
   for _, name in ipairs(args.keys(values)) do
     local value = values[name]
@@ -358,8 +358,8 @@ function Run:end_epoch(i)
     times.images_per_second, self.progress.duration(times.seconds)))))
 end
 
--- How long it will take: to the end of the phase; once a stage is over, to the end of all. An epoch takes as long as
--- the last one of its name did; before there is one, its present pass counts as all of it.
+--- How long it will take: to the end of the phase; once a stage is over, to the end of all. An epoch takes as long as
+--- the last one of its name did; before there is one, its present pass counts as all of it.
 function Run:left(fraction)
   local elapsed = cnas.clock() - self.epoch_started
   local epoch = math.max(self.epoch_seconds[self.phase] or elapsed / math.max(fraction, 1e-3), elapsed)
@@ -370,7 +370,7 @@ function Run:left(fraction)
   return self.progress.duration(rest + stage * (self.stages_total - self.stage.index)) .. " left"
 end
 
--- The moving line, what matters most first: a narrow terminal cuts its end off.
+--- The moving line, what matters most first: a narrow terminal cuts its end off.
 function Run:status(batch, batches)
   if not self.epoch then return ("step %d, batch %d/%d"):format(self.step, batch, batches) end
   local seconds = math.max(cnas.clock() - self.epoch_started, 1e-9)
@@ -381,7 +381,7 @@ function Run:status(batch, batches)
     self.images / seconds, 100 * self.waited / seconds, self.progress.values(self:means()))
 end
 
--- The end: summary.json and what it says.
+--- The end: summary.json and what it says.
 function Run:finish()
   if self.target then
     args.fail("data", "%s: the recipe's loops do not lead to the place where it was saved", self.loaded.path)

@@ -9,19 +9,19 @@ local function check(who, lr, epochs)
   end
 end
 
--- Always lr.
+--- Always lr.
 function schedule.constant(lr)
   check("schedule.constant", lr)
   return function() return lr end
 end
 
--- From lr to 0 along half a cosine: Loshchilov and Hutter, "SGDR", ICLR 2017, without restarts.
+--- From lr to 0 along half a cosine: Loshchilov and Hutter, "SGDR", ICLR 2017, without restarts.
 function schedule.cosine(lr, epochs)
   check("schedule.cosine", lr, epochs)
   return function(epoch) return 0.5 * lr * (1 + math.cos(math.pi * epoch / epochs)) end
 end
 
--- Falls linearly towards 0 at the fifth epoch from the end; the last five fall linearly from lr/(epochs - 5) to 0.
+--- Falls linearly towards 0 at the fifth epoch from the end; the last five fall linearly from lr/(epochs - 5) to 0.
 function schedule.linear(lr, epochs)
   check("schedule.linear", lr, epochs)
   if epochs <= 5 then error("schedule.linear: needs more than 5 epochs, got " .. epochs, 2) end
@@ -33,7 +33,7 @@ function schedule.linear(lr, epochs)
   end
 end
 
--- Before `schedule`: `epochs` epochs that rise linearly to its value at the first epoch after them.
+--- Before `schedule`: `epochs` epochs that rise linearly to its value at the first epoch after them.
 function schedule.warmup(rate, epochs)
   if type(rate) ~= "function" then error("schedule.warmup: expected a schedule, got " .. type(rate), 2) end
   check("schedule.warmup", 0, epochs)
