@@ -6,6 +6,7 @@
 -- there were: a resumed run goes on after exactly those.
 
 local cnas = require "cnas"
+local args = require "cnas.args"
 
 local Record = {}
 Record.__index = Record
@@ -34,7 +35,8 @@ function Record:add(line)
   self.log:append(cnas.json.encode(line) .. "\n")
   self.lines = self.lines + 1
   self.kept[#self.kept + 1] = line
-  for name, value in pairs(line) do
+  for _, name in ipairs(args.keys(line)) do
+    local value = line[name]
     if type(value) == "number" and name ~= "step" and name ~= "stage" and name ~= "epoch" then
       self.events:scalar((line.phase or "run") .. "/" .. name, value, line.step)
     end

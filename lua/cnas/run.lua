@@ -146,7 +146,7 @@ function Run:enter()
     level.item = goal[2]
     if depth == #self.target then -- arrived
       self.target = nil
-      for name in pairs(self.loaded.states) do
+      for _, name in ipairs(args.keys(self.loaded.states)) do
         if not self.kept[name] then
           args.fail("data", "%s has the state of '%s', which the recipe does not keep", self.loaded.path, name)
         end
