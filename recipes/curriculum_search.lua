@@ -21,7 +21,7 @@ local opt = cnas.options {
   { "data", default = "cifar10", choices = { "cifar10", "cifar100", "shapes" }, help = "dataset" },
   { "root", default = "data", free = true, help = "folder of the datasets" },
   { "download", default = false, free = true, help = "fetch the dataset when it is not there" },
-  { "train_images", default = 0, min = 0, help = "use so many training images; 0: all" },
+  { "train_images", type = "integer", min = 10, help = "use so many training images (default: all)" },
   { "split", default = 0.4, min = 0.01, max = 0.99, help = "part of them for the weights; the rest: controller" },
   { "augment_valid", default = true, help = "augment the controller's part too" },
   -- curriculum
@@ -62,7 +62,7 @@ local opt = cnas.options {
 local run = cnas.run.open(opt)
 local train, valid, test = cnas.data.load(opt.data, {
   root = opt.root, download = opt.download, split = opt.split, seed = opt.seed,
-  train_images = opt.train_images > 0 and opt.train_images or nil,
+  train_images = opt.train_images,
 })
 local space = cnas.space.darts() -- or cnas.space { "sep_conv_3x3", …, mine = function(o) … end }
 local net = cnas.supernet {

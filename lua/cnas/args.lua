@@ -69,7 +69,8 @@ function args.check(who, given, known)
     error(("%s: expected a table of named options, got %s"):format(who, type(given)), 3)
   end
   local names, out = {}, {}
-  for key, value in pairs(known) do
+  for _, key in ipairs(args.keys(known)) do
+    local value = known[key]
     local required = math.type(key) == "integer"
     local name = required and value or key
     names[#names + 1] = name
