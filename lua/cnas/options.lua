@@ -149,6 +149,26 @@ local function scan(words, list, byname, presets)
   return given, preset, false
 end
 
+-- A preset as the options it stands for, in lines of at most 90 columns.
+local function show_preset(show, name, values)
+  local line = ""
+  for _, key in ipairs(args.keys(values)) do
+    local value = values[key]
+    local word = "--" .. dashed(key)
+    if value == false then
+      word = "--no-" .. dashed(key)
+    elseif value ~= true then
+      word = word .. " " .. (math.type(value) == "float" and ("%.14g"):format(value) or value)
+    end
+    if #line + #word > 60 then
+      show(name, line)
+      name, line = "", ""
+    end
+    line = line .. (line ~= "" and " " or "") .. word
+  end
+  show(name, line ~= "" and line or "the defaults")
+end
+
 local function help(spec, list, presets, script)
   local lines = { spec.about or "", "", ("usage: cnas %s [options]"):format(script), "" }
   local function show(left, text)
@@ -186,13 +206,7 @@ local function help(spec, list, presets, script)
   section("The run:", true)
   if next(presets) then
     lines[#lines + 1] = "Presets (--preset NAME):"
-    for _, name in ipairs(args.keys(presets)) do
-      local words = {}
-      for _, key in ipairs(args.keys(presets[name])) do
-        words[#words + 1] = ("--%s %s"):format(dashed(key), tostring(presets[name][key]))
-      end
-      show(name, #words > 0 and table.concat(words, " ") or "the defaults")
-    end
+    for _, name in ipairs(args.keys(presets)) do show_preset(show, name, presets[name]) end
     lines[#lines + 1] = ""
   end
   show("-h, --help", "this text")

@@ -263,7 +263,14 @@ function Run:stages(list)
     self.stages_timed = (self.stages_timed or 0) + 1
     self.stage = nil
     self:pause(true)
-  end, function() self:finish() end)
+  end, function()
+    local idle = self.loaded and not self.target and not self.stages_timed
+    if idle and cnas.file.exists(self.folder .. "/summary.json") then
+      self.progress:line(("the run in %s is complete"):format(self.folder))
+    else
+      self:finish()
+    end
+  end)
 end
 
 --- Epochs 1 … count of a phase with a name.
@@ -386,19 +393,20 @@ function Run:finish()
   if self.target then
     args.fail("data", "%s: the recipe's loops do not lead to the place where it was saved", self.loaded.path)
   end
-  local memory, derived = cnas.memory(), {}
+  local derived, peak = {}, cnas.memory().bytes_peak
   for _, line in ipairs(self.record.kept) do
     if line.phase == "derive" then derived[#derived + 1] = line end
+    peak = math.max(peak, line.time.memory or 0)
   end
   local summary = {
     step = self.step, derived = derived, finished = os.date("!%Y-%m-%dT%H:%M:%SZ"),
     time = { seconds = self.record:seconds(), this_process = cnas.clock() - self.started_at },
-    memory = { tensors_peak = memory.bytes_peak, resident_peak = record.resident_peak() },
+    memory = { tensors_peak = peak, resident_peak = record.resident_peak() },
   }
   self.record:json("summary.json", summary)
   self.progress:line(("done in %s, %d steps, at most %.0f MB; everything is in %s"):format(
     self.progress.duration(summary.time.seconds), self.step,
-    (summary.memory.resident_peak or memory.bytes_peak) / 1e6, self.folder))
+    (summary.memory.resident_peak or peak) / 1e6, self.folder))
 end
 
 function Run:__tostring() return ("cnas.Run: %s, step %d"):format(self.folder, self.step) end
