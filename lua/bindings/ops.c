@@ -151,7 +151,14 @@ static void read_positional(lua_State *L, const CnOp *op, const CnOpInfo *info, 
 }
 
 /* Numbers among the inputs of a broadcast row become scalar tensors beside the first tensor; boxed, so nothing leaks. */
-static CnTensor *number_input(lua_State *L, int arg, const CnTensor *like) {
+static CnTensor *number_input(lua_State *L, const CnOp *op, int arg, const CnTensor *like) {
+  if (!cn_dtype_is_float(like->dtype)) { /* a number must be one of the type's: x:lt(0.5) would compare with 0 */
+    int whole = 0;
+    lua_Integer value = lua_tointegerx(L, arg, &whole);
+    if (!whole || (like->dtype == CN_U8 && (value < 0 || value > 255)))
+      luaL_error(L, "%s: %s does not fit %s: convert the tensor with :to()", op->name, lua_tostring(L, arg),
+                 cn_dtype_name(like->dtype));
+  }
   CnTensor **box = cnL_newtensor(L);
   cnL_result(L, cn_tensor_scalar(box, like->dtype, cn_tensor_device(like), lua_tonumber(L, arg)), 0);
   lua_replace(L, arg);
@@ -191,7 +198,7 @@ static int read_inputs(lua_State *L, const CnOp *op, const CnOpInfo *info, CnTen
     if (is_tensor(L, arg)) {
       in[i] = cnL_checktensor(L, arg++);
     } else if (lua_type(L, arg) == LUA_TNUMBER && like && broadcasts(op)) {
-      in[i] = number_input(L, arg++, like);
+      in[i] = number_input(L, op, arg++, like);
     } else if (input->optional) {
       in[i] = NULL;
       if (lua_isnil(L, arg)) arg++;

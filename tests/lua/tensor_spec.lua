@@ -581,6 +581,18 @@ T.describe("printing", function()
   end)
 end)
 
+T.describe("a number beside a tensor of whole numbers", function()
+  local x = cnas.tensor({ 0, 1, 2 }, { dtype = "i64" })
+  T.it("counts when it is whole", function()
+    T.equal(x:lt(2):totable(), { 1, 1, 0 })
+    T.equal((x + 1):totable(), { 1, 2, 3 })
+  end)
+  T.it("is refused when it does not fit", function()
+    T.raises("lt: 0.5 does not fit i64", function() x:lt(0.5) end)
+    T.raises("add: 300 does not fit u8", function() return x:to "u8" + 300 end)
+  end)
+end)
+
 T.describe("the list of operations", function()
   T.it("names a function and a method for every row", function()
     local t, n = cnas.zeros(1), 0
