@@ -15,7 +15,7 @@ local opt = cnas.options {
     paper = {},
     quick = { data = "shapes", train_images = 3600, split = 0.7, channels = 8, layers = 4, nodes = 2, batch = 32,
               warmup = 1, epochs = 2, lr = 0.02, clip = 5.0, policy_lr = 5e-3, baseline_decay = 0.9,
-              derive_images = 320, compare_uniform = true },
+              derive_rounds = 2, derive_images = 320, compare_uniform = true },
   },
   -- data
   { "data", default = "cifar10", choices = { "cifar10", "cifar100", "shapes" }, help = "dataset" },
