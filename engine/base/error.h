@@ -1,6 +1,6 @@
 /* error.h - errors are values: a code that functions return, and a message kept for the calling thread.
 **
-** A function that can fail returns CnErr; on failure nothing that existed before has changed unless its comment says so.
+** A function that can fail returns CnErr; on failure nothing that existed has changed unless its comment says so.
 ** The engine never prints, jumps or exits. Messages name the function, the argument or file, what was expected, what
 ** came, and what to do: "conv2d: weight must be (3,3,16,32), got (3,3,8,32)". */
 #ifndef CN_ERROR_H

@@ -12,7 +12,7 @@
 ** that follows another within 0.3 s is the same wish and not counted. */
 int cn_interrupt_note(int signal);
 
-/* The first signal since the last clear, or 0; marks it as seen, and takes the time between two calls: see `patience`. */
+/* The first signal since the last clear, or 0; marks it as seen. Calls are timed: see `patience`. */
 int cn_interrupt_requested(void);
 
 /* What stands now; marks nothing. */

@@ -17,7 +17,7 @@ typedef struct CnRng {
 /* The block of four numbers at (seed, stream, counter). */
 void cn_philox(uint32_t out[4], uint64_t seed, uint64_t stream, uint64_t counter);
 
-/* The stream with this name ("weights", "sampling", "augment:train", …), at counter 0. Different names are independent. */
+/* The stream with this name ("weights", "sampling", …), at counter 0. Different names are independent. */
 CnRng cn_rng_named(uint64_t seed, const char *name);
 
 /* Each draw below uses one block and moves the counter on by one (a permutation by n). */

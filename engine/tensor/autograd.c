@@ -252,7 +252,8 @@ static CnErr run_kernel(CnNode *node, CnCall *call) {
   CN_TRY(cn_device_module(&module, node->device.kind));
   CnKernel kernel = module->kernels ? module->kernels[node->op->id].backward[node->dtype] : NULL;
   if (!kernel)
-    return cn_fail(CN_ENOKERNEL, "%s: no %s gradient kernel on %s", node->op->name, cn_dtype_name(node->dtype), module->name);
+    return cn_fail(CN_ENOKERNEL, "%s: no %s gradient kernel on %s",
+                   node->op->name, cn_dtype_name(node->dtype), module->name);
   for (int i = 0; i < node->nin; i++) {
     const CnSpec *spec = &node->source[i].spec;
     if (wanted(&node->source[i]))

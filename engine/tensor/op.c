@@ -130,7 +130,8 @@ static CnErr check_inputs(CnCall *call) {
   const CnOpInfo *info = cn_op_info(op->id);
   bool variadic = info->inputs > 0 && info->input[info->inputs - 1].variadic;
   if (call->nin > (variadic ? CN_MAX_INPUTS : info->inputs))
-    return cn_fail(CN_EUSAGE, "%s: at most %d inputs, got %d", op->name, variadic ? CN_MAX_INPUTS : info->inputs, call->nin);
+    return cn_fail(CN_EUSAGE, "%s: at most %d inputs, got %d",
+                   op->name, variadic ? CN_MAX_INPUTS : info->inputs, call->nin);
   if (variadic && call->nin < 1) return cn_fail(CN_EUSAGE, "%s: at least one input", op->name);
   int count = variadic ? call->nin : info->inputs;
   bool placed = false;
@@ -152,7 +153,8 @@ static CnErr check_inputs(CnCall *call) {
     placed = true;
   }
   if (floats_only(op) && !cn_dtype_is_float(call->dtype))
-    return cn_fail(CN_EUSAGE, "%s: expected f32 or f64, got %s: convert with :to()", op->name, cn_dtype_name(call->dtype));
+    return cn_fail(CN_EUSAGE, "%s: expected f32 or f64, got %s: convert with :to()",
+                   op->name, cn_dtype_name(call->dtype));
   return CN_OK;
 }
 
@@ -217,7 +219,8 @@ static CnErr run(CnCall *call, CnTensor *const *in) {
   if (op->kind == CN_COMPOSED) return op->forward(call);
   if (op->kind == CN_INPLACE) return run_inplace(call, in[0]);
   CN_TRY(op->kind == CN_VIEW ? op->forward(call) : run_kernel(call));
-  bool differentiable = op->kind != CN_FORWARD && cn_dtype_is_float(call->dtype) && cn_dtype_is_float(call->out[0]->dtype);
+  bool floats = cn_dtype_is_float(call->dtype) && cn_dtype_is_float(call->out[0]->dtype);
+  bool differentiable = op->kind != CN_FORWARD && floats;
   return differentiable && cn_grad_enabled() && any_tracked(call) ? cn_node_record(call) : CN_OK;
 }
 

@@ -82,7 +82,9 @@ const CnOp *cn_op_find(const char *name); /* NULL when there is none */
 CnErr cn_apply(CnTensor **out, CnOpId id, CnTensor *const *in, int nin, const CnAttr *attr);
 
 /* What the text columns of a row say, parsed once. */
-typedef enum CnAttrKind { CN_INT, CN_FLOAT, CN_BOOL, CN_DTYPE, CN_PAIR, CN_DIM, CN_DIMS, CN_INTS, CN_RNG_SLOTS } CnAttrKind;
+typedef enum CnAttrKind {
+  CN_INT, CN_FLOAT, CN_BOOL, CN_DTYPE, CN_PAIR, CN_DIM, CN_DIMS, CN_INTS, CN_RNG_SLOTS
+} CnAttrKind;
 
 typedef struct CnInputInfo {
   char name[24];

@@ -170,7 +170,8 @@ CnErr cn_shape_squared_norm(CnCall *call) {
 
 CnErr cn_shape_index_select(CnCall *call) {
   CN_TRY(cn_shape_dim(call, 0, 0));
-  if (in(call, 1)->ndim != 1) return cn_fail(CN_EUSAGE, "index_select: index must have 1 dimension, got %d", in(call, 1)->ndim);
+  if (in(call, 1)->ndim != 1)
+    return cn_fail(CN_EUSAGE, "index_select: index must have 1 dimension, got %d", in(call, 1)->ndim);
   call->out_spec[0] = *in(call, 0);
   call->out_spec[0].shape[call->attr[0].i] = in(call, 1)->shape[0];
   return CN_OK;
@@ -190,7 +191,8 @@ CnErr cn_shape_embedding(CnCall *call) {
   const CnSpec *weight = in(call, 0), *index = in(call, 1);
   char text[160];
   if (weight->ndim != 2 || index->ndim >= CN_MAX_DIMS)
-    return cn_fail(CN_EUSAGE, "embedding: weight must be (V,E), got %s", cn_shape_text(weight->ndim, weight->shape, text));
+    return cn_fail(CN_EUSAGE, "embedding: weight must be (V,E), got %s",
+                   cn_shape_text(weight->ndim, weight->shape, text));
   set(call, 0, call->dtype, index->ndim, index->shape);
   call->out_spec[0].shape[call->out_spec[0].ndim++] = weight->shape[1];
   return CN_OK;

@@ -1,5 +1,5 @@
-/* shape.h - the shape rules of ops.def. A rule checks sizes and attributes and writes call->out_spec; its errors name the
-** operation, the input, what was expected and what came. Dimension attributes arrive counted from 0, or negative. */
+/* shape.h - the shape rules of ops.def. A rule checks sizes and attributes and writes call->out_spec; its errors name
+** the operation, the input, what was expected and what came. Dimension attributes arrive counted from 0, or negative. */
 #ifndef CN_SHAPE_H
 #define CN_SHAPE_H
 

@@ -61,9 +61,12 @@ static CnErr slide(const CnCall *call, int64_t *out, int64_t size, int64_t kerne
                    int64_t dilation) {
   const char *name = call->op->name;
   const int64_t limit = 1 << 20;
-  if (kernel < 1 || kernel > limit) return cn_fail(CN_EUSAGE, "%s: kernel must be at least 1, got %lld", name, (long long)kernel);
-  if (stride < 1 || stride > limit) return cn_fail(CN_EUSAGE, "%s: stride must be at least 1, got %lld", name, (long long)stride);
-  if (pad < 0 || pad > limit) return cn_fail(CN_EUSAGE, "%s: padding must not be negative, got %lld", name, (long long)pad);
+  if (kernel < 1 || kernel > limit)
+    return cn_fail(CN_EUSAGE, "%s: kernel must be at least 1, got %lld", name, (long long)kernel);
+  if (stride < 1 || stride > limit)
+    return cn_fail(CN_EUSAGE, "%s: stride must be at least 1, got %lld", name, (long long)stride);
+  if (pad < 0 || pad > limit)
+    return cn_fail(CN_EUSAGE, "%s: padding must not be negative, got %lld", name, (long long)pad);
   if (dilation < 1 || dilation > limit)
     return cn_fail(CN_EUSAGE, "%s: dilation must be at least 1, got %lld", name, (long long)dilation);
   int64_t span = dilation * (kernel - 1) + 1, room = size + 2 * pad - span;
@@ -80,10 +83,12 @@ CnErr cn_shape_conv2d(CnCall *call) {
   const CnAttr *a = call->attr;
   int64_t groups = a[6].i, height = 0, width = 0;
   if (groups < 1 || x[3] % groups)
-    return cn_fail(CN_EUSAGE, "conv2d: groups must divide the %lld channels of x, got %lld", (long long)x[3], (long long)groups);
+    return cn_fail(CN_EUSAGE, "conv2d: groups must divide the %lld channels of x, got %lld",
+                   (long long)x[3], (long long)groups);
   CN_TRY(EXPECT(call, 1, -1, -1, x[3] / groups, -1));
   if (w[3] % groups)
-    return cn_fail(CN_EUSAGE, "conv2d: groups must divide the %lld output channels, got %lld", (long long)w[3], (long long)groups);
+    return cn_fail(CN_EUSAGE, "conv2d: groups must divide the %lld output channels, got %lld",
+                   (long long)w[3], (long long)groups);
   CN_TRY(EXPECT(call, 2, w[3]));
   CN_TRY(slide(call, &height, x[1], w[0], a[0].i, a[2].i, a[4].i));
   CN_TRY(slide(call, &width, x[2], w[1], a[1].i, a[3].i, a[5].i));
@@ -97,7 +102,8 @@ static CnErr pool(CnCall *call) {
   const CnAttr *a = call->attr;
   int64_t height = 0, width = 0;
   if (2 * a[4].i > a[0].i || 2 * a[5].i > a[1].i) /* else a window could hold padding alone */
-    return cn_fail(CN_EUSAGE, "%s: padding must be at most half the kernel, got %lld,%lld for %lld,%lld", call->op->name,
+    return cn_fail(CN_EUSAGE, "%s: padding must be at most half the kernel, got %lld,%lld for %lld,%lld",
+                   call->op->name,
                    (long long)a[4].i, (long long)a[5].i, (long long)a[0].i, (long long)a[1].i);
   CN_TRY(slide(call, &height, x[1], a[0].i, a[2].i, a[4].i, 1));
   CN_TRY(slide(call, &width, x[2], a[1].i, a[3].i, a[5].i, 1));
@@ -119,7 +125,8 @@ CnErr cn_shape_max_pool2d(CnCall *call) {
 
 CnErr cn_shape_global_avg_pool2d(CnCall *call) {
   CN_TRY(EXPECT(call, 0, -1, -1, -1, -1));
-  if (in(call, 0)->shape[1] * in(call, 0)->shape[2] == 0) return cn_fail(CN_EUSAGE, "global_avg_pool2d: the image is empty");
+  if (in(call, 0)->shape[1] * in(call, 0)->shape[2] == 0)
+    return cn_fail(CN_EUSAGE, "global_avg_pool2d: the image is empty");
   SET(call, 0, in(call, 0)->shape[0], in(call, 0)->shape[3]);
   return CN_OK;
 }

@@ -15,7 +15,9 @@ static atomic_llong live;
 static const struct {
   const char *name;
   size_t size;
-} dtypes[CN_DTYPES] = { [CN_F32] = { "f32", 4 }, [CN_F64] = { "f64", 8 }, [CN_I64] = { "i64", 8 }, [CN_U8] = { "u8", 1 } };
+} dtypes[CN_DTYPES] = {
+  [CN_F32] = { "f32", 4 }, [CN_F64] = { "f64", 8 }, [CN_I64] = { "i64", 8 }, [CN_U8] = { "u8", 1 }
+};
 
 size_t cn_dtype_size(CnDtype dtype) { return dtypes[dtype].size; }
 
@@ -211,10 +213,16 @@ CnErr cn_tensor_write(CnTensor *t, const void *from, size_t bytes) {
 CnErr cn_tensor_item(double *out, const CnTensor *t) {
   char text[160];
   if (cn_tensor_count(t) != 1)
-    return cn_fail(CN_EUSAGE, "item: expected a tensor of one element, got shape %s", cn_shape_text(t->ndim, t->shape, text));
+    return cn_fail(CN_EUSAGE, "item: expected a tensor of one element, got shape %s",
+                   cn_shape_text(t->ndim, t->shape, text));
   union { float f32; double f64; int64_t i64; uint8_t u8; } value;
   CN_TRY(cn_device_copy(&value, CN_DEVICE_CPU, cn_tensor_data(t), cn_tensor_device(t), cn_dtype_size(t->dtype)));
-  *out = t->dtype == CN_F32 ? value.f32 : t->dtype == CN_F64 ? value.f64 : t->dtype == CN_I64 ? (double)value.i64 : value.u8;
+  switch (t->dtype) {
+    case CN_F32: *out = value.f32; break;
+    case CN_F64: *out = value.f64; break;
+    case CN_I64: *out = (double)value.i64; break;
+    default: *out = value.u8; break;
+  }
   return CN_OK;
 }
 

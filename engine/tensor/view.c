@@ -41,7 +41,8 @@ CnErr reshape_view(CnCall *call) {
   for (int d = 0; d < f.ndim; d++) {
     if (f.shape[d] == -1 && open < 0) open = d;
     else if (f.shape[d] < 0 || __builtin_mul_overflow(known, f.shape[d], &known))
-      return cn_fail(CN_EUSAGE, "reshape: sizes must not be negative (one may be -1), got %s", cn_shape_text(f.ndim, f.shape, b));
+      return cn_fail(CN_EUSAGE, "reshape: sizes must not be negative (one may be -1), got %s",
+                     cn_shape_text(f.ndim, f.shape, b));
   }
   if (open >= 0 && known > 0 && count % known == 0) f.shape[open] = count / known;
   else if (open >= 0 || known != count)
@@ -75,7 +76,9 @@ CnErr transpose_view(CnCall *call) {
   return finish(call, &f);
 }
 
-CnErr transpose_view_backward(CnCall *call) { return cn_apply1(&call->gin[0], CN_OP_transpose, call->gout[0], call->attr); }
+CnErr transpose_view_backward(CnCall *call) {
+  return cn_apply1(&call->gin[0], CN_OP_transpose, call->gout[0], call->attr);
+}
 
 CnErr permute_view(CnCall *call) {
   CnTensor *x = call->in[0];
@@ -199,7 +202,8 @@ CnErr squeeze_view(CnCall *call) {
   Form f = form_of(call->in[0]);
   int64_t dim = call->attr[0].i;
   if (f.shape[dim] != 1)
-    return cn_fail(CN_EUSAGE, "squeeze: dimension %lld has size %lld, not 1", (long long)dim + 1, (long long)f.shape[dim]);
+    return cn_fail(CN_EUSAGE, "squeeze: dimension %lld has size %lld, not 1",
+                   (long long)dim + 1, (long long)f.shape[dim]);
   drop(&f, dim);
   return finish(call, &f);
 }
@@ -207,7 +211,8 @@ CnErr squeeze_view(CnCall *call) {
 CnErr squeeze_view_backward(CnCall *call) { return reshape_view_backward(call); }
 
 CnErr unsqueeze_view(CnCall *call) {
-  if (call->in[0]->ndim == CN_MAX_DIMS) return cn_fail(CN_EUSAGE, "unsqueeze: x has %d dimensions already", CN_MAX_DIMS);
+  if (call->in[0]->ndim == CN_MAX_DIMS)
+    return cn_fail(CN_EUSAGE, "unsqueeze: x has %d dimensions already", CN_MAX_DIMS);
   CN_TRY(cn_shape_dim(call, 0, 1));
   Form f = form_of(call->in[0]);
   int64_t dim = call->attr[0].i;

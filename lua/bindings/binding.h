@@ -1,4 +1,5 @@
-/* binding.h - what every binding file uses. A binding checks its arguments, makes its box, calls the engine, raises last.
+/* binding.h - what every binding file uses. A binding checks its arguments, makes its box, calls the engine, and
+** raises last.
 **
 ** Each file of this folder registers one userdata type (and the functions about it) in cnL_open_<noun>, which adds to
 ** the table on top of the stack: the module "cnas.engine". lua/cnas/init.lua builds the module "cnas" on it. */

@@ -117,7 +117,8 @@ static int call(lua_State *L) {
   lua_rawgeti(L, LUA_REGISTRYINDEX, LUA_RIDX_MAINTHREAD);
   *data = (Recorded){ lua_tothread(L, -1), thread, ref };
   lua_pop(L, 1);
-  return cnL_result(L, cn_custom_record(out, nout, in, nin, (CnCustom){ data, recorded_backward, recorded_release }), nout);
+  CnCustom custom = { data, recorded_backward, recorded_release };
+  return cnL_result(L, cn_custom_record(out, nout, in, nin, custom), nout);
 }
 
 /* op { name = , forward = , backward = } -> function */

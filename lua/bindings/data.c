@@ -251,7 +251,8 @@ static CnAugment check_augment(lua_State *L) {
 }
 
 /* datasets.loader{ dataset =, batch =, seed = 0, stream = "train", pass = 1, start = 1, shuffle = false,
-** augment = false, drop_last = false, threads = 1 }: what a `for` wants, so that the loader is closed when the loop is left. */
+** augment = false, drop_last = false, threads = 1 }: what a `for` wants, so that the loader is closed when the loop is
+** left. */
 static int make_loader(lua_State *L) {
   static const char who[] = "loader";
   luaL_checktype(L, 1, LUA_TTABLE);

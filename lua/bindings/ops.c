@@ -150,7 +150,7 @@ static void read_positional(lua_State *L, const CnOp *op, const CnOpInfo *info, 
   if (arg <= top) luaL_error(L, "%s: too many arguments", op->name);
 }
 
-/* Numbers among the inputs of a broadcast row become scalar tensors beside the first tensor; boxed, so nothing leaks. */
+/* Numbers among the inputs of a broadcast row become scalar tensors like the first tensor; boxed, so nothing leaks. */
 static CnTensor *number_input(lua_State *L, const CnOp *op, int arg, const CnTensor *like) {
   if (!cn_dtype_is_float(like->dtype)) { /* a number must be one of the type's: x:lt(0.5) would compare with 0 */
     int whole = 0;

@@ -33,9 +33,18 @@ static Place check_place(lua_State *L, int arg, const char *who, CnDtype otherwi
   return place;
 }
 
+/* A table of options, not a list of sizes. */
+static bool has_named_fields(lua_State *L, int arg) {
+  lua_pushnil(L);
+  if (!lua_next(L, arg)) return false;
+  bool named = lua_type(L, -2) == LUA_TSTRING;
+  lua_pop(L, 2);
+  return named;
+}
+
 /* Sizes at `arg` as a table or as integers; returns the argument after them. */
 static int check_sizes(lua_State *L, int arg, int64_t shape[CN_MAX_DIMS], int *ndim) {
-  bool table = lua_istable(L, arg) && (lua_rawlen(L, arg) > 0 || (lua_pushnil(L), lua_next(L, arg) == 0 || (lua_pop(L, 2), false)));
+  bool table = lua_istable(L, arg) && !has_named_fields(L, arg);
   if (table) {
     *ndim = cnL_checkshape(L, arg, shape);
     return arg + 1;
@@ -89,7 +98,8 @@ static int random_tensor(lua_State *L, const char *who, CnOpId id) {
   int64_t shape[CN_MAX_DIMS];
   int ndim = 0, next = check_sizes(L, 1, shape, &ndim);
   cnL_checkoptions(L, next, who, "rng dtype device");
-  if (!lua_istable(L, next)) return luaL_error(L, "%s: give the stream to draw from: { rng = cnas.rng(seed, name) }", who);
+  if (!lua_istable(L, next))
+    return luaL_error(L, "%s: give the stream to draw from: { rng = cnas.rng(seed, name) }", who);
   lua_getfield(L, next, "rng");
   CnRng *rng = luaL_testudata(L, -1, CNL_RNG);
   if (!rng) return luaL_error(L, "%s: option 'rng' must be a random stream: cnas.rng(seed, name)", who);
@@ -182,7 +192,8 @@ static int tensor_size(lua_State *L) {
   CnTensor *t = cnL_checktensor(L, 1);
   lua_Integer d = luaL_checkinteger(L, 2);
   d = d < 0 ? d + t->ndim : d - 1;
-  if (d < 0 || d >= t->ndim) return luaL_error(L, "size: dimension %I of a tensor with %d", luaL_checkinteger(L, 2), t->ndim);
+  if (d < 0 || d >= t->ndim)
+    return luaL_error(L, "size: dimension %I of a tensor with %d", luaL_checkinteger(L, 2), t->ndim);
   lua_pushinteger(L, t->shape[d]);
   return 1;
 }
@@ -338,7 +349,8 @@ static int tensor_backward(lua_State *L) {
 
 static int set_requires_grad(lua_State *L, CnTensor *t, bool on) {
   if (on && !cn_dtype_is_float(t->dtype))
-    return luaL_error(L, "requires_grad: only f32 and f64 tensors have gradients, this one is %s", cn_dtype_name(t->dtype));
+    return luaL_error(L, "requires_grad: only f32 and f64 tensors have gradients, this one is %s",
+                      cn_dtype_name(t->dtype));
   if (t->node) return luaL_error(L, "requires_grad: this tensor was computed: detach it first");
   t->requires_grad = on;
   return 0;
@@ -444,7 +456,8 @@ static int tensor_index(lua_State *L) {
   if (lua_type(L, 2) == LUA_TNUMBER) {
     t = cnL_checktensor(L, 1);
     CnTensor **box = cnL_newtensor(L);
-    return cnL_result(L, cn_apply1(box, CN_OP_select, t, (CnAttr[]){ { .i = 0 }, { .i = luaL_checkinteger(L, 2) } }), 1);
+  CnAttr entry[] = { { .i = 0 }, { .i = luaL_checkinteger(L, 2) } };
+    return cnL_result(L, cn_apply1(box, CN_OP_select, t, entry), 1);
   }
   lua_pushvalue(L, 2);
   if (lua_rawget(L, lua_upvalueindex(1)) != LUA_TNIL) return 1;
@@ -497,9 +510,9 @@ static int memory(lua_State *L) {
   const struct {
     const char *key;
     int64_t value;
-  } fields[] = { { "bytes_live", s.bytes_live },     { "bytes_peak", s.bytes_peak },   { "bytes_cached", s.bytes_cached },
-                 { "blocks_live", s.blocks_live },   { "allocations", s.allocations },
-                 { "system_allocations", s.system_allocations } };
+  } fields[] = { { "bytes_live", s.bytes_live },     { "bytes_peak", s.bytes_peak },
+                 { "bytes_cached", s.bytes_cached }, { "blocks_live", s.blocks_live },
+                 { "allocations", s.allocations },   { "system_allocations", s.system_allocations } };
   lua_createtable(L, 0, 6);
   for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++) {
     lua_pushinteger(L, fields[i].value);

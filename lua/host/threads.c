@@ -2,7 +2,7 @@
 **
 ** The OpenMP library reads this from the environment before main begins, and by default spins: a thread that the system
 ** has put aside then costs the others their processor too, and on a machine that does something else as well a step
-** takes ten times as long. Sleeping costs microseconds. So unless the user chose, start again with the other default. */
+** takes ten times as long. Sleeping costs microseconds. So unless the user chose, start again with that default. */
 #include <stdlib.h>
 #include <unistd.h>
 
