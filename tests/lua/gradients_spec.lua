@@ -346,7 +346,7 @@ local function close(a, b, tolerance, about)
     size = size + b[k] ^ 2
   end
   T.equal(#a, #b, about)
-  if not (off ^ 0.5 <= tolerance * (size ^ 0.5 + 1)) then
+  if not (off ^ 0.5 <= tolerance * (size ^ 0.5 + 1)) then -- luacheck: ignore 581 (NaN fails too)
     error(("%s: off by %.3g of %.3g; at most %.3g is allowed"):format(about, off ^ 0.5, size ^ 0.5, tolerance), 2)
   end
 end

@@ -59,7 +59,7 @@ T.describe("memory", function()
   T.it("counts what is live, and its peak", function()
     collectgarbage()
     local before = cnas.memory()
-    local t = cnas.zeros(1024, 256)
+    local t = cnas.zeros(1024, 256) -- luacheck: ignore 231
     local during = cnas.memory()
     T.truthy(during.bytes_live >= before.bytes_live + 2^20, "a megabyte more is live")
     T.truthy(during.bytes_peak >= during.bytes_live, "the peak is at least what is live")
