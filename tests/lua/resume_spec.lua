@@ -23,6 +23,15 @@ local function killed_after(seconds, folder, resume)
   return status, err
 end
 
+-- Runs a new search; when its first checkpoint is there the shell does `action`, which finds the process in $search.
+local function when_saved(folder, action)
+  local status, _, err = T.shell(([[%s </dev/null & search=$!
+    until ls %s/checkpoints/step-*.safetensors >/dev/null 2>&1; do sleep 0.02; done
+    %s
+    wait $search]]):format(command(folder), T.quote(folder), action))
+  return status, err
+end
+
 local function whole_search(folder)
   local started = cnas.clock()
   local status, _, err = T.shell(command(folder) .. " </dev/null")
@@ -106,8 +115,7 @@ T.describe("a search", function()
     local expected = undisturbed()
     for _, signal in ipairs { "INT", "TERM" } do
       local folder = T.folder() .. "/run"
-      local status, _, err = T.shell(("timeout --preserve-status -s %s %.2f %s </dev/null"):format(signal,
-        0.4 * expected.seconds, command(folder)))
+      local status, err = when_saved(folder, ("kill -%s $search"):format(signal))
       T.equal(status, 5, err)
       T.contains(err, "go on with: cnas " .. recipe .. " -o " .. folder .. " --resume")
       T.equal(err:find("traceback"), nil)
@@ -119,7 +127,7 @@ T.describe("a search", function()
   T.it("whose newest checkpoint is damaged goes on from the one before", function()
     local expected = undisturbed()
     local folder = T.folder() .. "/run"
-    killed_after(0.6 * expected.seconds, folder)
+    T.equal(when_saved(folder, "sleep 0.3; kill -KILL $search"), 137)
     local names = cnas.file.list(folder .. "/checkpoints")
     local newest
     for _, name in ipairs(names) do if name:find("%.safetensors$") and name:sub(1, 1) ~= "." then newest = name end end
@@ -144,7 +152,7 @@ T.describe("a search", function()
   T.it("that cannot save says so with status 3, keeps the checkpoint before, and goes on later", function()
     local expected = undisturbed()
     local folder = T.folder() .. "/run"
-    killed_after(0.5 * expected.seconds, folder)
+    T.equal(when_saved(folder, "kill -KILL $search"), 137)
     local status, _, err = T.shell("trap '' XFSZ; ulimit -f 8; " .. command(folder, true) .. " </dev/null")
     T.equal(status, 3, err)
     T.contains(err, folder .. "/checkpoints/step-")
@@ -160,8 +168,7 @@ T.describe("a search", function()
     end
     local folder = disk .. "/run"
     local ok, message = pcall(function()
-      local status, _, err = T.shell(("%s </dev/null & search=$!; sleep %.2f; head -c 20000000 /dev/zero >%s/filler; "
-        .. "wait $search"):format(command(folder), 0.5 * expected.seconds, T.quote(disk)))
+      local status, err = when_saved(folder, ("cat /dev/zero >%s/filler 2>/dev/null"):format(T.quote(disk)))
       T.equal(status, 3, err)
       T.contains(err, "No space left on device")
       os.remove(disk .. "/filler")
