@@ -4,6 +4,7 @@
 #include "base/memory.h"
 #include "base/threads.h"
 #include "bindings/binding.h"
+#include "device/cpu.h"
 #include "tensor/autograd.h"
 #include "tensor/op.h"
 #include "tensor/print.h"
@@ -540,6 +541,13 @@ static int threads(lua_State *L) {
   return 1;
 }
 
+/* isa([name]) -> the instruction set of the CPU's kernels: "portable", "avx2" or "avx512" */
+static int isa(lua_State *L) {
+  if (!lua_isnoneornil(L, 1)) cnL_result(L, cn_cpu_use(luaL_checkstring(L, 1)), 0);
+  lua_pushstring(L, cn_cpu_isa());
+  return 1;
+}
+
 /* is_tensor(value) */
 static int is_tensor(lua_State *L) {
   lua_pushboolean(L, cnL_test(L, 1, CNL_TENSOR) != NULL);
@@ -566,7 +574,7 @@ static const luaL_Reg functions[] = {
   { "full", full },           { "arange", arange },       { "rand", rand_uniform }, { "randn", rand_normal },
   { "no_grad", no_grad },     { "grad_enabled", grad_enabled }, { "live", live },   { "memory", memory },
   { "reset_peak", reset_peak }, { "fail_allocation", fail_allocation }, { "threads", threads },
-  { "is_tensor", is_tensor }, { NULL, NULL }
+  { "isa", isa },             { "is_tensor", is_tensor }, { NULL, NULL }
 };
 
 void cnL_open_tensor(lua_State *L) {

@@ -73,7 +73,7 @@ end
 
 -- What the run ran on, for config.json.
 local function machine()
-  local about = { lua = _VERSION, cnas = cnas.version, threads = cnas.threads() }
+  local about = { lua = _VERSION, cnas = cnas.version, threads = cnas.threads(), kernels = cnas.isa() }
   local cpu <close> = io.open("/proc/cpuinfo")
   if cpu then about.cpu = cpu:read("a"):match("model name%s*:%s*([^\n]+)") end
   local kernel <close> = io.open("/proc/version")

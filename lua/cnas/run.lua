@@ -32,10 +32,17 @@ local function entries(folder)
   return list
 end
 
--- Says at once when a new run may not use the folder. True when there is a run to go on with.
+-- Whether a run got far enough that there is something to lose: an epoch's line or a checkpoint.
+local function has_results(folder)
+  return cnas.file.exists(folder .. "/metrics.jsonl") and cnas.file.size(folder .. "/metrics.jsonl") > 0
+    or cnas.file.exists(folder .. "/checkpoints") and #cnas.file.list(folder .. "/checkpoints") > 0
+end
+
+-- Says at once when a new run may not use the folder. One that ended before its first result, because the data was
+-- not where it looked, say, is no obstacle. True when there is a run to go on with.
 local function inspect(folder, opt)
   local holds_run = cnas.file.exists(folder .. "/config.json")
-  if holds_run and not opt.resume and not opt.overwrite then
+  if holds_run and has_results(folder) and not opt.resume and not opt.overwrite then
     args.fail("usage", "%s holds a run already: go on with it by --resume, delete it by --overwrite, or choose another "
               .. "folder by -o DIR", folder)
   elseif not holds_run and #entries(folder) > 0 then

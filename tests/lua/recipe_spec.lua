@@ -114,8 +114,9 @@ T.describe("the curriculum search", function()
     T.equal(out, "")
   end)
 
-  T.it("says with status 3 that data is missing", function()
+  T.it("says with status 3 that data is missing, also when it is tried again in the same folder", function()
     local folder = T.folder() .. "/run"
+    T.equal(search(folder, { "--data", "cifar10", "--root", T.folder() }), 3)
     local status, _, err = search(folder, { "--data", "cifar10", "--root", T.folder() })
     T.equal(status, 3)
     T.contains(err, "cifar-10-batches-bin")

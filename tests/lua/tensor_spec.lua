@@ -593,6 +593,24 @@ T.describe("a number beside a tensor of whole numbers", function()
   end)
 end)
 
+T.describe("the kernels' instruction set", function()
+  T.it("can be chosen, and each gives the same result within rounding", function()
+    local widest, rng = cnas.isa(), cnas.rng(1, "isa")
+    local x, w = cnas.randn({ 2, 9, 9, 8 }, { rng = rng }), cnas.randn({ 3, 3, 8, 12 }, { rng = rng })
+    local reference = cnas.conv2d(x, w, { padding = 1 })
+    for _, name in ipairs { "portable", "avx2" } do
+      if pcall(cnas.isa, name) then
+        local y = cnas.conv2d(x, w, { padding = 1 })
+        cnas.isa(widest)
+        local off = ((y - reference):squared_norm():item() / reference:squared_norm():item()) ^ 0.5
+        T.truthy(off < 1e-6, name .. " is off by " .. off)
+      end
+    end
+    T.equal(cnas.isa(), widest)
+    T.raises("unknown instruction set 'sse9'", cnas.isa, "sse9")
+  end)
+end)
+
 T.describe("the list of operations", function()
   T.it("names a function and a method for every row", function()
     local t, n = cnas.zeros(1), 0
