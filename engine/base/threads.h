@@ -13,5 +13,10 @@ void cn_threads_set(int n); /* n < 1 means 1 */
 #define CN_PRAGMA_(text) _Pragma(#text)
 /* In front of a `for` over pieces. */
 #define CN_PARALLEL_FOR CN_PRAGMA_(omp parallel for schedule(dynamic, 1) num_threads(cn_threads()))
+/* The same for work that may be small: below CN_WORTH_SHARING elementary steps the caller does it alone, which is
+** quicker than waking the others. */
+#define CN_PARALLEL_FOR_IF_WORTH(steps) \
+  CN_PRAGMA_(omp parallel for schedule(dynamic, 1) num_threads(cn_threads()) if ((steps) > CN_WORTH_SHARING))
+#define CN_WORTH_SHARING 65536
 
 #endif

@@ -39,7 +39,7 @@ static CnErr sum_channels(const Sums *v, double *first, double *second) {
   int64_t pieces = CN_MAX(1, CN_MIN(48, v->rows / 64)), count = (int64_t)slots * VLEN;
   double *partial = cn_alloc_zeroed((size_t)(2 * pieces * count) * sizeof(double));
   if (partial == NULL) return CN_EMEMORY;
-  CN_PARALLEL_FOR
+  CN_PARALLEL_FOR_IF_WORTH(2 * v->rows * v->channels)
   for (int64_t piece = 0; piece < pieces; piece++) {
     int64_t begin, end;
     double *sums = partial + 2 * piece * count;
@@ -87,7 +87,7 @@ static void apply_channels(const Affine *v) {
   bool with_x = v->x != NULL, with_g = v->g != NULL;
   int slots = slot_count(v->channels), lanes = slot_lanes(v->channels);
   int64_t rows = 64, pieces = CN_CEIL_DIV(v->rows, 4 * rows);
-  CN_PARALLEL_FOR
+  CN_PARALLEL_FOR_IF_WORTH(2 * v->rows * v->channels)
   for (int64_t piece = 0; piece < pieces; piece++) {
     int64_t last = CN_MIN((piece + 1) * 4 * rows, v->rows);
     for (int64_t begin = piece * 4 * rows; begin < last; begin += rows)

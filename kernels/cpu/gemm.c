@@ -169,7 +169,7 @@ CnErr FN(gemm)(int64_t m, int64_t n, int64_t k, const REAL *a, const REAL *b, bo
   if (pieces == 1) {
     FN(gemm_tile_rows)(m, n, k, a, k, packed, bias, c, n);
   } else {
-    CN_PARALLEL_FOR
+    CN_PARALLEL_FOR_IF_WORTH(m * n * k)
     for (int64_t piece = 0; piece < pieces; piece++) {
       int64_t begin = piece * rows, count = CN_MIN(rows, m - begin);
       FN(gemm_tile_rows)(count, n, k, a + begin * k, k, packed, bias, c + begin * n, n);
@@ -181,7 +181,7 @@ CnErr FN(gemm)(int64_t m, int64_t n, int64_t k, const REAL *a, const REAL *b, bo
 
 void FN(sum_partials)(int64_t pieces, int64_t count, const REAL *partial, REAL *out) {
   int64_t blocks = CN_CEIL_DIV(count, SUM_BLOCK);
-  CN_PARALLEL_FOR
+  CN_PARALLEL_FOR_IF_WORTH(pieces * count)
   for (int64_t block = 0; block < blocks; block++) {
     int64_t begin = block * SUM_BLOCK, size = CN_MIN(SUM_BLOCK, count - begin);
     double sum[SUM_BLOCK] = { 0 };
@@ -197,7 +197,7 @@ CnErr FN(gemm_outer)(int64_t m, int64_t k, int64_t n, const REAL *a, const REAL 
   int64_t blocks = parts >= 16 ? 1 : CN_CEIL_DIV(k, 32);
   REAL *partial = parts == 1 ? c : cn_alloc((size_t)(parts * count) * sizeof(REAL));
   if (partial == NULL) return CN_EMEMORY;
-  CN_PARALLEL_FOR
+  CN_PARALLEL_FOR_IF_WORTH(m * k * n)
   for (int64_t piece = 0; piece < parts * blocks; piece++) {
     int64_t part = piece / blocks, from, begin, end;
     from = blocks == 1 ? 0 : piece % blocks * 32;
@@ -218,7 +218,7 @@ CnErr FN(column_sums)(int64_t m, int64_t n, const REAL *g, REAL *out) {
   int64_t parts = reduction_pieces(m);
   double *partial = cn_alloc_zeroed((size_t)(parts * n) * sizeof(double));
   if (partial == NULL) return CN_EMEMORY;
-  CN_PARALLEL_FOR
+  CN_PARALLEL_FOR_IF_WORTH(m * n)
   for (int64_t part = 0; part < parts; part++) {
     int64_t begin, end;
     piece_range(m, parts, part, &begin, &end);

@@ -1,8 +1,7 @@
 /* lstm.c - row lstm_gates: the elementwise part of an LSTM step.
 **
 ** gates (N,4H) hold the inputs of the input, forget, cell and output gates; with i, f, o = sigmoid and g = tanh of
-** them, next = f * c + i * g and h = o * tanh(next). The
-** nonlinearities are computed again in backward rather than kept. */
+** them, next = f * c + i * g and h = o * tanh(next). The nonlinearities are computed again in backward, not kept. */
 #include "kernels/cpu/lanes.h"
 
 static REAL sigmoid_of(REAL x) { return (REAL)(1 / (1 + exp(-(double)x))); }
@@ -12,7 +11,7 @@ CnErr FN(lstm_gates_forward)(CnCall *call) {
   int64_t rows = call->in_spec[1].shape[0], size = call->in_spec[1].shape[1];
   const REAL *gates = DATA(REAL, call->in[0]), *c = DATA(REAL, call->in[1]);
   REAL *h = DATA(REAL, call->out[0]), *next = DATA(REAL, call->out[1]);
-  CN_PARALLEL_FOR
+  CN_PARALLEL_FOR_IF_WORTH(32 * rows * size) /* five exponentials each */
   for (int64_t n = 0; n < rows; n++) {
     const REAL *row = gates + n * 4 * size;
     for (int64_t j = 0; j < size; j++) {
@@ -33,7 +32,7 @@ CnErr FN(lstm_gates_backward)(CnCall *call) {
   const REAL *gnext = call->gout[1] != NULL ? DATA(REAL, call->gout[1]) : NULL;
   REAL *ggates = call->gin[0] != NULL ? DATA(REAL, call->gin[0]) : NULL;
   REAL *gc = call->gin[1] != NULL ? DATA(REAL, call->gin[1]) : NULL;
-  CN_PARALLEL_FOR
+  CN_PARALLEL_FOR_IF_WORTH(32 * rows * size) /* five exponentials each */
   for (int64_t n = 0; n < rows; n++) {
     const REAL *row = gates + n * 4 * size;
     for (int64_t j = 0; j < size; j++) {

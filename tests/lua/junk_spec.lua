@@ -1,4 +1,4 @@
--- Every public function and method called with what it cannot use: nothing, nil, wrong types, wrong counts, huge and odd
+-- Every public function and method called with what it cannot use: nothing, nil, wrong types and counts, huge and odd
 -- numbers, closed objects. Each call returns or raises an error with a message; none crashes, hangs or eats the memory.
 -- The calls are made in a process of their own with a limit on its memory, so that an allocation too many shows.
 
