@@ -101,7 +101,7 @@ static CnErr pool(CnCall *call) {
   const int64_t *x = in(call, 0)->shape;
   const CnAttr *a = call->attr;
   int64_t height = 0, width = 0;
-  if (2 * a[4].i > a[0].i || 2 * a[5].i > a[1].i) /* else a window could hold padding alone */
+  if (a[4].i > a[0].i / 2 || a[5].i > a[1].i / 2) /* else a window could hold padding alone */
     return cn_fail(CN_EUSAGE, "%s: padding must be at most half the kernel, got %lld,%lld for %lld,%lld",
                    call->op->name,
                    (long long)a[4].i, (long long)a[5].i, (long long)a[0].i, (long long)a[1].i);
@@ -150,9 +150,13 @@ CnErr cn_shape_batch_norm(CnCall *call) {
 
 CnErr cn_shape_subsample2d(CnCall *call) {
   CN_TRY(EXPECT(call, 0, -1, -1, -1, -1));
-  const int64_t *x = in(call, 0)->shape;
+  const int64_t *x = in(call, 0)->shape, limit = 1 << 20;
   int64_t stride = call->attr[0].i;
-  if (stride < 1) return cn_fail(CN_EUSAGE, "subsample2d: stride must be at least 1, got %lld", (long long)stride);
+  if (stride < 1 || stride > limit)
+    return cn_fail(CN_EUSAGE, "subsample2d: stride must be at least 1, got %lld", (long long)stride);
+  for (int i = 1; i <= 2; i++)
+    if (call->attr[i].i < -limit || call->attr[i].i > limit)
+      return cn_fail(CN_EUSAGE, "subsample2d: an offset of %lld pixels", (long long)call->attr[i].i);
   SET(call, 0, x[0], (x[1] + stride - 1) / stride, (x[2] + stride - 1) / stride, x[3]);
   return CN_OK;
 }

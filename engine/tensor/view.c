@@ -172,6 +172,8 @@ CnErr expand_view(CnCall *call) {
     fits = f.shape[d] >= 0 && (size == 1 || size == f.shape[d]);
     f.stride[d] = d < extra || size == 1 ? 0 : x->stride[d - extra];
   }
+  int64_t count = 1;
+  for (int d = 0; fits && d < f.ndim; d++) fits = !__builtin_mul_overflow(count, f.shape[d], &count);
   char a[160], b[160];
   if (!fits)
     return cn_fail(CN_EUSAGE, "expand: %s does not stretch to %s", cn_shape_text(x->ndim, x->shape, a),
