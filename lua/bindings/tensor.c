@@ -370,9 +370,10 @@ static int tensor_set_grad(lua_State *L) {
   CnTensor *t = cnL_checktensor(L, 1), *g = cnL_opttensor(L, 2);
   if (g && (!cn_tensor_same_shape(t, g) || g->dtype != t->dtype))
     return luaL_error(L, "set_grad: the gradient must have the tensor's shape and type");
-  if (g) cn_tensor_ref(g);
+  CnTensor *alias = NULL; /* of the same values: a tensor can so be its own gradient without owning itself */
+  if (g) cnL_result(L, cn_tensor_detach(&alias, g), 0);
   cn_tensor_unref(t->grad);
-  t->grad = g;
+  t->grad = alias;
   return 0;
 }
 

@@ -611,6 +611,21 @@ T.describe("the kernels' instruction set", function()
   end)
 end)
 
+T.describe("a gradient that is set by hand", function()
+  T.it("may be the tensor itself, and goes with it", function()
+    local before = cnas.live()
+    do
+      local t, other = cnas.ones(3), cnas.ones(3)
+      t.grad, other.grad = other, t
+      t.grad = t
+      T.equal(t.grad:totable(), { 1, 1, 1 })
+    end
+    collectgarbage()
+    collectgarbage()
+    T.equal(cnas.live(), before)
+  end)
+end)
+
 T.describe("the list of operations", function()
   T.it("names a function and a method for every row", function()
     local t, n = cnas.zeros(1), 0
