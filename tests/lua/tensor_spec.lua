@@ -613,6 +613,8 @@ end)
 
 T.describe("a gradient that is set by hand", function()
   T.it("may be the tensor itself, and goes with it", function()
+    collectgarbage()
+    collectgarbage()
     local before = cnas.live()
     do
       local t, other = cnas.ones(3), cnas.ones(3)
