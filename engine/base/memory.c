@@ -12,6 +12,8 @@
 
 #define CLASSES (8 * 58)
 #define LARGEST ((size_t)1 << 46)
+#define LARGE ((size_t)256 << 10) /* bytes from which a block of another class may serve */
+#define LEND 12                   /* classes: a block up to 2.8 times as large */
 
 typedef union Header {
   struct {
@@ -64,6 +66,20 @@ void cn_memory_fail_after(int64_t after) {
   pthread_mutex_unlock(&lock);
 }
 
+/* A free block of class *index, or, for a large one, of a class up to LEND above it: the last batch of a pass is smaller
+** than the others, and without this the cache would hold a set of blocks for each size. *index becomes its class. */
+static Header *cached_block(int *index) {
+  int last = class_bytes(*index) < LARGE ? *index : *index + LEND;
+  for (int i = *index; i <= last && i < CLASSES; i++) {
+    Header *block = free_blocks[i];
+    if (!block) continue;
+    free_blocks[i] = block->next;
+    *index = i;
+    return block;
+  }
+  return NULL;
+}
+
 /* Asks the system; gives cached blocks back and asks again when it refuses. */
 static Header *system_block(size_t bytes) {
   void *block = NULL;
@@ -80,11 +96,8 @@ void *cn_alloc(size_t bytes) {
   }
   int index = class_of(bytes, &rounded);
   pthread_mutex_lock(&lock);
-  Header *block = free_blocks[index];
-  if (block) {
-    free_blocks[index] = block->next;
-    stats.bytes_cached -= (int64_t)rounded;
-  }
+  Header *block = cached_block(&index);
+  if (block) stats.bytes_cached -= (int64_t)(rounded = class_bytes(index));
   pthread_mutex_unlock(&lock);
   bool fresh = block == NULL;
   if (fresh && !(block = system_block(rounded))) {

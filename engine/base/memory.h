@@ -1,7 +1,8 @@
 /* memory.h - the one allocator of the engine: aligned, counted, cached, and able to fail on purpose.
 **
 ** Freed blocks wait in lists by size class (eight classes to an octave, so at most 12.5 % is lost) and are handed out
-** again: after its first steps a training loop asks the system for nothing. Safe to call from any thread. */
+** again, large ones for smaller requests too: after its first steps a training loop asks the system for nothing. Safe to
+** call from any thread. */
 #ifndef CN_MEMORY_H
 #define CN_MEMORY_H
 
