@@ -97,6 +97,11 @@ local function open(opt)
   if resumes then
     local config = cnas.json.decode(cnas.file.read(folder .. "/config.json"), folder .. "/config.json")
     options.restore(opt, config.options, folder)
+    local before, now = config.machine.kernels, cnas.isa()
+    if before ~= now then
+      self.progress:warn(("begun with %s kernels, going on with %s: not to the last bit (CNAS_ISA=%s would be)"):format(
+        before, now, before))
+    end
     cnas.file.sweep(folder)
     cnas.file.sweep(folder .. "/checkpoints")
     self:find_checkpoint()

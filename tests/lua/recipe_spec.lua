@@ -122,6 +122,17 @@ T.describe("the curriculum search", function()
     T.contains(err, "cifar-10-batches-bin")
   end)
 
+  T.it("says when it goes on with other kernels", function()
+    local folder = T.folder() .. "/run"
+    T.equal(T.run { recipe, "--preset", "quick", "--epochs", "0", "--warmup", "0", "--train-images", "60",
+                    "--derive-images", "8", "-o", folder, env = { CNAS_ISA = "portable" } }, 0)
+    local _, _, err = T.run { recipe, "-o", folder, "--resume", env = { CNAS_ISA = "portable" } }
+    T.equal(err, "")
+    if cnas.isa() == "portable" then T.skip("this processor has no other kernels") end
+    _, _, err = T.run { recipe, "-o", folder, "--resume", env = { CNAS_ISA = cnas.isa() } }
+    T.contains(err, "begun with portable kernels, going on with " .. cnas.isa())
+  end)
+
   T.it("refuses to go on with other options", function()
     local folder = T.folder() .. "/run"
     T.equal(search(folder, { "--grow", "fix" }), 0)
