@@ -10,13 +10,21 @@
 
 /* ---- conv2d ---- */
 
-static CnErr conv_forward(CnModule *self, CnTensor **out, CnTensor *const *x, int nx) {
-  const CnConv2dOptions *o = self->data;
-  CnTensor *in[3] = { x[0], self->slots[0].tensor, o->bias ? self->slots[1].tensor : NULL };
-  (void)nx;
+static CnErr convolve(const CnModule *m, CnTensor **out, CnTensor *x, bool relu) {
+  const CnConv2dOptions *o = m->data;
+  CnTensor *in[3] = { x, m->slots[0].tensor, o->bias ? m->slots[1].tensor : NULL };
   CnAttr attr[CN_MAX_ATTRS] = { { o->stride[0] },  { o->stride[1] },   { o->padding[0] }, { o->padding[1] },
-                                { o->dilation[0] }, { o->dilation[1] }, { o->groups } };
+                                { o->dilation[0] }, { o->dilation[1] }, { o->groups },     { relu } };
   return cn_apply(out, CN_OP_conv2d, in, 3, attr);
+}
+
+static CnErr conv_forward(CnModule *self, CnTensor **out, CnTensor *const *x, int nx) {
+  (void)nx;
+  return convolve(self, out, x[0], false);
+}
+
+CnErr cn_conv2d_forward_relu(CnModule *m, CnTensor **out, CnTensor *x) {
+  return convolve(m, out, x, true);
 }
 
 static void conv_describe(const CnModule *self, char *text, size_t size) {
@@ -54,6 +62,10 @@ static const CnModuleKind conv2d_kind = {
   .describe = conv_describe,
   .cost = conv_cost,
 };
+
+bool cn_conv2d_is(const CnModule *m) {
+  return m->kind == &conv2d_kind;
+}
 
 static CnErr conv_check(CnConv2dOptions *o) {
   for (int d = 0; d < 2; d++) {

@@ -14,6 +14,9 @@ typedef struct CnConv2dOptions { /* zero means the usual: kernel 1, stride 1, pa
 } CnConv2dOptions;
 
 CnErr cn_conv2d_new(CnModule **out, CnConv2dOptions options, CnRng *rng); /* "weight" (KH,KW,I/groups,O), "bias" (O) */
+bool cn_conv2d_is(const CnModule *m);
+/* A convolution called on max(x, 0), which it takes as it loads x: a ReLU in front of it that leaves no tensor behind. */
+CnErr cn_conv2d_forward_relu(CnModule *m, CnTensor **out, CnTensor *x);
 
 typedef struct CnBatchNormOptions {
   int64_t channels;
@@ -31,6 +34,7 @@ bool cn_lstm_cell_is(const CnModule *m);
 CnErr cn_lstm_cell_forward(CnModule *m, CnTensor **h, CnTensor **c, CnTensor *x, CnTensor *h0, CnTensor *c0);
 
 CnErr cn_relu_new(CnModule **out);
+bool cn_relu_is(const CnModule *m);
 CnErr cn_identity_new(CnModule **out);
 bool cn_identity_is(const CnModule *m);
 CnErr cn_zero_new(CnModule **out, int64_t stride);                /* "none": zeros of the strided shape */
@@ -41,7 +45,8 @@ CnErr cn_global_avg_pool_new(CnModule **out);                     /* (N,H,W,C) -
 CnErr cn_dropout_new(CnModule **out, double p, CnRng *stream);    /* `stream` is borrowed and moved on at each call */
 /* ReLU, two 1x1 convolutions of stride 2 on grids shifted by one pixel, concat, BN. Names conv_1, conv_2, bn. */
 CnErr cn_factorized_reduce_new(CnModule **out, int64_t inp, int64_t outp, bool affine, bool track, CnRng *rng);
-/* Children "0", "1", …; each taken by a new reference. */
+/* Children "0", "1", …; each taken by a new reference. A ReLU right in front of a convolution is not called: the
+** convolution takes it over (cn_conv2d_forward_relu). */
 CnErr cn_sequential_new(CnModule **out, CnModule *const *children, int n);
 CnErr cn_sequential_add(CnModule *sequence, CnModule *child); /* new reference */
 /* A sequence under the name "op", as published checkpoints spell it. */

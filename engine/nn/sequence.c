@@ -4,13 +4,20 @@
 #include "nn/layers.h"
 #include "nn/weights.h"
 
-/* All slots of a sequence are children. */
+/* All slots of a sequence are children. Whether child i is a ReLU that the convolution after it takes over. */
+static bool is_taken_over(const CnModule *m, int i) {
+  return i + 1 < m->count && cn_relu_is(m->slots[i].child) && cn_conv2d_is(m->slots[i + 1].child);
+}
+
 static CnErr sequence_forward(CnModule *self, CnTensor **out, CnTensor *const *x, int nx) {
   CnTensor *y = cn_tensor_ref(x[0]);
   (void)nx;
   for (int i = 0; i < self->count; i++) {
     CnTensor *next;
-    CnErr e = cn_module_forward1(self->slots[i].child, &next, y);
+    bool relu = is_taken_over(self, i);
+    if (relu) i++;
+    CnModule *child = self->slots[i].child;
+    CnErr e = relu ? cn_conv2d_forward_relu(child, &next, y) : cn_module_forward1(child, &next, y);
     cn_tensor_unref(y);
     if (e != CN_OK) return cn_fail_within(e, "in %s: ", self->slots[i].name);
     y = next;

@@ -31,6 +31,10 @@ CnErr cn_identity_new(CnModule **out) {
   return cn_module_new(out, &identity_kind, NULL);
 }
 
+bool cn_relu_is(const CnModule *m) {
+  return m->kind == &relu_kind;
+}
+
 bool cn_identity_is(const CnModule *m) {
   return m->kind == &identity_kind;
 }

@@ -8,7 +8,7 @@ static Conv conv_of(const CnCall *call, const CnTensor *gy) {
   return (Conv){
     .n = x[0], .h = x[1], .w = x[2], .c = x[3], .oh = y[1], .ow = y[2], .o = y[3], .kh = weight[0], .kw = weight[1],
     .stride_h = attr[0].i, .stride_w = attr[1].i, .pad_h = attr[2].i, .pad_w = attr[3].i,
-    .dilation_h = attr[4].i, .dilation_w = attr[5].i, .groups = attr[6].i,
+    .dilation_h = attr[4].i, .dilation_w = attr[5].i, .groups = attr[6].i, .relu = attr[7].i != 0,
     .x = DATA(REAL, call->in[0]), .weight = DATA(REAL, call->in[1]),
   };
 }

@@ -1,7 +1,10 @@
 /* conv2d.h - the geometry of one 2-d convolution and the three ways to compute it.
 **
 ** Images are (N,H,W,C) and (N,OH,OW,O), weights (KH,KW,C/groups,O). Output pixel (i,j) reads, for tap (p,q), the input
-** pixel (i*stride_h - pad_h + p*dilation_h, j*stride_w - pad_w + q*dilation_w) where that is inside the image. */
+** pixel (i*stride_h - pad_h + p*dilation_h, j*stride_w - pad_w + q*dilation_w) where that is inside the image.
+**
+** With `relu` it is the convolution of max(x, 0), which is in memory nowhere: each way takes it as it copies a part of x
+** into its scratch memory, and masks the gradient by x where it has just stored it. */
 #ifndef CN_CONV2D_H
 #define CN_CONV2D_H
 
@@ -10,6 +13,7 @@
 typedef struct Conv {
   int64_t n, h, w, c, oh, ow, o, kh, kw;
   int64_t stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w, groups;
+  bool relu;
   const REAL *x, *weight, *bias; /* bias: NULL when there is none */
   REAL *y;
   const REAL *gy;     /* backward only, as the three below */
@@ -25,6 +29,15 @@ CnErr FN(conv_pointwise_backward)(const Conv *v);
 /* Everything. */
 CnErr FN(conv_general_forward)(const Conv *v);
 CnErr FN(conv_general_backward)(const Conv *v);
+
+/* What row relu does: max(x, 0), NaN stays NaN; its gradient is 0 at 0. */
+CN_INLINE void rectify(REAL *restrict to, const REAL *restrict x, int64_t count) {
+  for (int64_t k = 0; k < count; k++) to[k] = x[k] < 0 ? 0 : x[k];
+}
+
+CN_INLINE void mask_gradient(REAL *restrict gx, const REAL *restrict x, int64_t count) {
+  for (int64_t k = 0; k < count; k++) gx[k] = x[k] <= 0 ? 0 : gx[k];
+}
 
 /* Blocks of rows that an image is cut into so that `images` of them give at least 32 pieces, 4 rows each or more. */
 CN_INLINE int64_t row_blocks(int64_t images, int64_t rows) {

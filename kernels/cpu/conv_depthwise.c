@@ -18,6 +18,7 @@ typedef struct Plane {
   int64_t h, w, c, spread_h, spread_w;
   int64_t origin_h, origin_w;
   int64_t width, lanes; /* of the plane: pixels in a row, elements in a pixel (at least VLEN and c) */
+  bool relu;            /* max(image, 0) */
   int64_t filled;       /* rows that are there */
   REAL *data;
 } Plane;
@@ -30,6 +31,11 @@ CN_INLINE void clear_lanes(REAL *to, int64_t count) {
 
 CN_INLINE void copy_lanes(REAL *to, const REAL *from, int64_t count) {
   for (int64_t k = 0; k < count; k++) to[k] = from[k];
+}
+
+CN_INLINE void copy_pixels(const Plane *p, REAL *to, const REAL *from, int64_t count) {
+  if (p->relu) rectify(to, from, count);
+  else copy_lanes(to, from, count);
 }
 
 static void fill_row(const Plane *p, int64_t row) {
@@ -46,11 +52,11 @@ static void fill_row(const Plane *p, int64_t row) {
   int64_t left = first * p->spread_w - p->origin_w, count = last - first;
   if (p->spread_w == 1 && p->lanes == p->c) {
     clear_lanes(to, left * p->lanes);
-    copy_lanes(to + left * p->lanes, from, count * p->c);
+    copy_pixels(p, to + left * p->lanes, from, count * p->c);
     clear_lanes(to + (left + count) * p->lanes, (p->width - left - count) * p->lanes);
   } else {
     clear_lanes(to, p->width * p->lanes);
-    for (int64_t x = 0; x < count; x++) copy_lanes(to + (left + x * p->spread_w) * p->lanes, from + x * p->c, p->c);
+    for (int64_t x = 0; x < count; x++) copy_pixels(p, to + (left + x * p->spread_w) * p->lanes, from + x * p->c, p->c);
   }
 }
 
@@ -192,7 +198,7 @@ CnErr FN(conv_depthwise_forward)(const Conv *v) {
     int64_t image = piece / blocks, begin, end;
     piece_range(v->oh, blocks, piece % blocks, &begin, &end);
     Plane plane = { v->x + image * v->h * v->w * v->c, v->h, v->w, v->c, 1, 1, begin * v->stride_h - v->pad_h,
-                    -v->pad_w, width, work.lanes, 0, work.planes + thread_index() * work.plane_count };
+                    -v->pad_w, width, work.lanes, v->relu, 0, work.planes + thread_index() * work.plane_count };
     for (int64_t row = begin; row < end; row++) {
       int64_t at = (row - begin) * v->stride_h;
       fill_until(&plane, at + reach(1, 1, v->kh, v->dilation_h));
@@ -215,12 +221,13 @@ static CnErr input_gradient(const Conv *v) {
     piece_range(v->h, blocks, piece % blocks, &begin, &end);
     Plane plane = { v->gy + image * v->oh * v->ow * v->c, v->oh, v->ow, v->c, v->stride_h, v->stride_w,
                     begin + v->pad_h - (v->kh - 1) * v->dilation_h, v->pad_w - (v->kw - 1) * v->dilation_w,
-                    width, work.lanes, 0, work.planes + thread_index() * work.plane_count };
+                    width, work.lanes, false, 0, work.planes + thread_index() * work.plane_count };
     for (int64_t row = begin; row < end; row++) {
+      int64_t at = (image * v->h + row) * v->w * v->c;
       fill_until(&plane, row - begin + reach(1, 1, v->kh, v->dilation_h));
       convolve_row(v->w, work.taps, work.offset, work.weight, NULL, work.lanes,
-                   plane.data + (row - begin) * width * work.lanes, work.lanes,
-                   v->gx + (image * v->h + row) * v->w * v->c, v->c);
+                   plane.data + (row - begin) * width * work.lanes, work.lanes, v->gx + at, v->c);
+      if (v->relu) mask_gradient(v->gx + at, v->x + at, v->w * v->c);
     }
   }
   cn_free(work.block);
@@ -248,7 +255,7 @@ static CnErr weight_gradient(const Conv *v) {
       int64_t image = unit / blocks, begin, end;
       piece_range(v->oh, blocks, unit % blocks, &begin, &end);
       Plane plane = { v->x + image * v->h * v->w * v->c, v->h, v->w, v->c, 1, 1, begin * v->stride_h - v->pad_h,
-                      -v->pad_w, width, work.lanes, 0, work.planes + thread_index() * work.plane_count };
+                      -v->pad_w, width, work.lanes, v->relu, 0, work.planes + thread_index() * work.plane_count };
       int64_t strip = CN_MAX(1, STRIP / v->ow);
       for (int64_t row = begin; row < end; row += strip) {
         int64_t rows = CN_MIN(strip, end - row), at = (row - begin) * v->stride_h;

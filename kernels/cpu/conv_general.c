@@ -16,6 +16,7 @@ typedef struct Run {
 /* How the pixels (i,j) of a result are gathered from an image. */
 typedef struct Gather {
   const REAL *image; /* (N,h,w,c) */
+  bool relu;                 /* max(image, 0) */
   int64_t h, w, c, channels; /* channels: of one group */
   int64_t rows, columns;     /* of the result, in each image */
   int64_t step_h, step_w;    /* pixels of the image from one pixel of the result to the next */
@@ -30,6 +31,11 @@ static void add_tap(Gather *v, int64_t y, int64_t x) {
   else v->run[v->runs++] = (Run){ y, x, 1 };
 }
 
+CN_INLINE void copy_values(const Gather *v, REAL *to, const REAL *from, int64_t count) {
+  if (v->relu) rectify(to, from, count);
+  else memcpy(to, from, (size_t)count * sizeof(REAL));
+}
+
 /* Result rows begin … end-1 of image n, group `group`, into col ((end-begin)*columns, taps*channels). */
 static void gather_rows(const Gather *v, int64_t n, int64_t begin, int64_t end, int64_t group, REAL *col) {
   const REAL *image = v->image + n * v->h * v->w * v->c + group * v->channels;
@@ -41,13 +47,13 @@ static void gather_rows(const Gather *v, int64_t n, int64_t begin, int64_t end, 
         if (y < 0 || y >= v->h) {
           memset(col, 0, (size_t)count * sizeof(REAL));
         } else if (x >= 0 && x + length <= v->w) {
-          memcpy(col, image + (y * v->w + x) * v->c, (size_t)count * sizeof(REAL));
+          copy_values(v, col, image + (y * v->w + x) * v->c, count);
         } else {
           for (int64_t k = 0; k < length; k++)
             if (x + k < 0 || x + k >= v->w)
               memset(col + k * v->channels, 0, (size_t)v->channels * sizeof(REAL));
             else
-              memcpy(col + k * v->channels, image + (y * v->w + x + k) * v->c, (size_t)v->channels * sizeof(REAL));
+              copy_values(v, col + k * v->channels, image + (y * v->w + x + k) * v->c, v->channels);
         }
         col += count;
       }
@@ -62,19 +68,31 @@ static int64_t strip_count(const Gather *v) { return strip_rows(v) * v->columns 
 
 /* What the forward pass and the weight gradient read: the input around each output pixel. */
 static Gather gather_inputs(const Conv *v, Run *run) {
-  Gather gather = { v->x, v->h, v->w, v->c, v->c / v->groups, v->oh, v->ow, v->stride_h, v->stride_w, 0, 0, run };
+  Gather gather = { v->x, v->relu, v->h, v->w, v->c, v->c / v->groups, v->oh, v->ow, v->stride_h, v->stride_w, 0, 0,
+                    run };
   for (int64_t p = 0; p < v->kh; p++)
     for (int64_t q = 0; q < v->kw; q++) add_tap(&gather, p * v->dilation_h - v->pad_h, q * v->dilation_w - v->pad_w);
   return gather;
 }
 
-/* Result = gathered * packed, for each strip and group. Result pixel (i,j) of image n is at
-** out + n*image_step + i*row_step + j*column_step; packed holds `groups` matrices (taps*channels, outputs). */
+/* Where a result goes: pixel (i,j) of image n to out + n*image_step + i*row_step + j*column_step. It is a gradient to be
+** masked by `mask`, which is laid out as `out` is, unless that is NULL. */
 typedef struct Target {
   REAL *out;
+  const REAL *mask;
   int64_t image_step, row_step, column_step, outputs;
 } Target;
 
+/* Masks `rows` rows of `columns` pixels from element `at` on, which have just been stored. */
+static void mask_rows(const Target *to, int64_t at, int64_t rows, int64_t columns) {
+  int64_t width = to->outputs;
+  if (to->column_step == to->outputs) width *= columns, columns = 1;
+  for (int64_t i = 0; i < rows; i++, at += to->row_step)
+    for (int64_t j = 0; j < columns; j++)
+      mask_gradient(to->out + at + j * to->column_step, to->mask + at + j * to->column_step, width);
+}
+
+/* Result = gathered * packed, for each strip and group; packed holds `groups` matrices (taps*channels, outputs). */
 static CnErr multiply(const Gather *v, int64_t images, int64_t groups, const REAL *packed, const REAL *bias,
                       Target to) {
   int64_t rows = strip_rows(v), strips = CN_CEIL_DIV(v->rows, rows), inner = v->taps * v->channels;
@@ -87,7 +105,8 @@ static CnErr multiply(const Gather *v, int64_t images, int64_t groups, const REA
     REAL *col = cols + thread_index() * size;
     for (int64_t g = 0; g < groups; g++) {
       const REAL *matrix = packed + g * packed_size, *start = bias != NULL ? bias + g * to.outputs : NULL;
-      REAL *out = to.out + n * to.image_step + begin * to.row_step + g * to.outputs;
+      int64_t at = n * to.image_step + begin * to.row_step + g * to.outputs;
+      REAL *out = to.out + at;
       gather_rows(v, n, begin, end, g, col);
       if (to.row_step == v->columns * to.column_step) {
         FN(gemm_tile_rows)((end - begin) * v->columns, to.outputs, inner, col, inner, matrix, start, out,
@@ -97,6 +116,7 @@ static CnErr multiply(const Gather *v, int64_t images, int64_t groups, const REA
           FN(gemm_tile_rows)(v->columns, to.outputs, inner, col + i * v->columns * inner, inner, matrix, start,
                              out + i * to.row_step, to.column_step);
       }
+      if (to.mask != NULL && inner > 0) mask_rows(&to, at, end - begin, v->columns);
     }
   }
   cn_free(cols);
@@ -114,7 +134,7 @@ CnErr FN(conv_general_forward)(const Conv *v) {
       FN(gemm_pack)(packed + g * (int64_t)packed_size, v->weight + g * outputs, v->o, false, inner, outputs);
     Gather gather = gather_inputs(v, run);
     err = multiply(&gather, v->n, v->groups, packed, v->bias,
-                   (Target){ v->y, v->oh * v->ow * v->o, v->ow * v->o, v->o, outputs });
+                   (Target){ v->y, NULL, v->oh * v->ow * v->o, v->ow * v->o, v->o, outputs });
   }
   cn_free(packed);
   cn_free(run);
@@ -125,7 +145,7 @@ CnErr FN(conv_general_forward)(const Conv *v) {
 ** and output row (r + pad - p*dilation) / stride. Taps go backwards so that neighbours read neighbours; `tap` gets
 ** their numbers. */
 static Gather gather_phase(const Conv *v, int64_t down, int64_t right, Run *run, int64_t *tap) {
-  Gather gather = { v->gy, v->oh, v->ow, v->o, v->o / v->groups, CN_CEIL_DIV(v->h - down, v->stride_h),
+  Gather gather = { v->gy, false, v->oh, v->ow, v->o, v->o / v->groups, CN_CEIL_DIV(v->h - down, v->stride_h),
                     CN_CEIL_DIV(v->w - right, v->stride_w), 1, 1, 0, 0, run };
   for (int64_t p = v->kh - 1; p >= 0; p--)
     for (int64_t q = v->kw - 1; q >= 0; q--) {
@@ -156,14 +176,14 @@ static CnErr input_gradient(const Conv *v) {
   for (int64_t down = 0; down < CN_MIN(v->stride_h, v->h) && err == CN_OK; down++)
     for (int64_t right = 0; right < CN_MIN(v->stride_w, v->w) && err == CN_OK; right++) {
       Gather gather = gather_phase(v, down, right, run, tap);
-      int64_t depth = gather.taps * gather.channels;
+      int64_t depth = gather.taps * gather.channels, first = (down * v->w + right) * v->c;
       for (int64_t g = 0; g < v->groups; g++) {
         turn_weights(v, tap, gather.taps, g, matrix);
         FN(gemm_pack)(packed + g * (int64_t)gemm_packed_count(depth, inputs), matrix, inputs, false, depth, inputs);
       }
       err = multiply(&gather, v->n, v->groups, packed, NULL,
-                     (Target){ v->gx + (down * v->w + right) * v->c, v->h * v->w * v->c, v->stride_h * v->w * v->c,
-                               v->stride_w * v->c, inputs });
+                     (Target){ v->gx + first, v->relu ? v->x + first : NULL, v->h * v->w * v->c,
+                               v->stride_h * v->w * v->c, v->stride_w * v->c, inputs });
     }
   cn_free(packed);
   cn_free(matrix);

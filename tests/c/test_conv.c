@@ -175,13 +175,15 @@ typedef struct ConvCase {
   int n, h, w, c, o, kh, kw, sh, sw, ph, pw, dh, dw, groups, bias;
 } ConvCase;
 
-static void check_conv(const ConvCase *v) {
+/* With `relu` the convolution of max(x, 0), some of x being 0. */
+static void check_conv(const ConvCase *v, bool relu) {
   int oh = (v->h + 2 * v->ph - v->dh * (v->kh - 1) - 1) / v->sh + 1;
   int ow = (v->w + 2 * v->pw - v->dw * (v->kw - 1) - 1) / v->sw + 1, cg = v->c / v->groups, og = v->o / v->groups;
   Array *x = IMAGE(v->n, v->h, v->w, v->c), *weight = IMAGE(v->kh, v->kw, cg, v->o), *bias = VECTOR(v->o);
   Array *gy = IMAGE(v->n, oh, ow, v->o), *y = zeros(4, v->n, oh, ow, v->o);
   Array *gx = zeros(4, v->n, v->h, v->w, v->c), *gweight = zeros(4, v->kh, v->kw, cg, v->o);
   Array *gbias = zeros(1, v->o, 1, 1, 1);
+  for (int64_t i = 0; relu && i < x->count; i += 5) x->v[i] = i % 2 ? 0 : -0.0;
   for (int n = 0; n < v->n; n++)
     for (int i = 0; i < oh; i++)
       for (int j = 0; j < ow; j++)
@@ -196,6 +198,7 @@ static void check_conv(const ConvCase *v) {
               for (int k = 0; k < cg; k++) {
                 int64_t from = (((int64_t)n * v->h + r) * v->w + s) * v->c + o / og * cg + k;
                 int64_t by = (((int64_t)p * v->kw + q) * cg + k) * v->o + o;
+                if (relu && x->v[from] <= 0) continue;
                 sum += x->v[from] * weight->v[by];
                 gx->v[from] += g * weight->v[by];
                 gweight->v[by] += g * x->v[from];
@@ -205,11 +208,11 @@ static void check_conv(const ConvCase *v) {
         }
   char name[160];
   snprintf(name, sizeof name,
-           "conv2d (%d,%d,%d,%d) to %d, kernel %d,%d stride %d,%d padding %d,%d dilation %d,%d groups %d%s", v->n, v->h,
-           v->w, v->c, v->o, v->kh, v->kw, v->sh, v->sw, v->ph, v->pw, v->dh, v->dw, v->groups,
-           v->bias ? " bias" : "");
+           "conv2d (%d,%d,%d,%d) to %d, kernel %d,%d stride %d,%d padding %d,%d dilation %d,%d groups %d%s%s", v->n,
+           v->h, v->w, v->c, v->o, v->kh, v->kw, v->sh, v->sw, v->ph, v->pw, v->dh, v->dw, v->groups,
+           v->bias ? " bias" : "", relu ? " relu" : "");
   Case c = { name, CN_OP_conv2d,
-             { { v->sh }, { v->sw }, { v->ph }, { v->pw }, { v->dh }, { v->dw }, { v->groups } },
+             { { v->sh }, { v->sw }, { v->ph }, { v->pw }, { v->dh }, { v->dw }, { v->groups }, { relu } },
              v->bias ? 3 : 2, 1, { x, weight, bias }, { gx, gweight, gbias }, { y }, { gy }, { NULL } };
   check(&c);
   c.gin[1] = c.gin[2] = NULL; /* only the input's gradient, then only the weight's */
@@ -220,8 +223,67 @@ static void check_conv(const ConvCase *v) {
   drop_arrays();
 }
 
+/* Bytes of the output and of the gradients by x and weight: of one row with `fused`, else of row relu and a row after
+** it. */
+static size_t relu_conv_bytes(const ConvCase *v, bool fused, CnDtype dtype, Array *const in[3], const Array *gy,
+                              unsigned char *bytes) {
+  CnAttr attr[CN_MAX_ATTRS] = { { v->sh }, { v->sw }, { v->ph },     { v->pw },
+                                { v->dh }, { v->dw }, { v->groups }, { fused } };
+  CnTensor *x = tensor_of(in[0], dtype), *weight = tensor_of(in[1], dtype), *g = tensor_of(gy, dtype), *y;
+  CnTensor *bias = v->bias ? tensor_of(in[2], dtype) : NULL, *positive = NULL;
+  size_t size = 0;
+  x->requires_grad = weight->requires_grad = true;
+  if (!fused) ok(cn_apply1(&positive, CN_OP_relu, x, NULL));
+  ok(cn_apply(&y, CN_OP_conv2d, (CnTensor *[]){ fused ? x : positive, weight, bias }, 3, attr));
+  ok(cn_backward(y, g, false));
+  const CnTensor *result[] = { y, x->grad, weight->grad };
+  for (int i = 0; i < 3; i++) {
+    assert_true(size + cn_tensor_bytes(result[i]) <= MAX_BYTES);
+    memcpy(bytes + size, cn_tensor_data(result[i]), cn_tensor_bytes(result[i]));
+    size += cn_tensor_bytes(result[i]);
+  }
+  CnTensor *made[] = { x, weight, bias, g, positive, y };
+  for (int i = 0; i < 6; i++) cn_tensor_unref(made[i]);
+  return size;
+}
+
+/* A ReLU in the convolution and one before it give the same bits: of zeros, infinities and NaN too. */
+static void check_relu_bits(const ConvCase *v) {
+  static const char *const isa[] = { "portable", "avx2", "avx512" };
+  unsigned char *fused = malloc(MAX_BYTES), *apart = malloc(MAX_BYTES);
+  assert_non_null(fused);
+  assert_non_null(apart);
+  const char *start = cn_cpu_isa();
+  int oh = (v->h + 2 * v->ph - v->dh * (v->kh - 1) - 1) / v->sh + 1;
+  int ow = (v->w + 2 * v->pw - v->dw * (v->kw - 1) - 1) / v->sw + 1;
+  Array *in[3] = { IMAGE(v->n, v->h, v->w, v->c), IMAGE(v->kh, v->kw, v->c / v->groups, v->o), VECTOR(v->o) };
+  Array *gy = IMAGE(v->n, oh, ow, v->o);
+  const double odd[] = { 0, -0.0, INFINITY, -INFINITY, NAN };
+  for (int special = 0; special < 2; special++) {
+    for (int i = 0; special && i < 5; i++) in[0]->v[(i * 37 + 11) % in[0]->count] = odd[i];
+    for (int i = 0; i < 3; i++) {
+      if (cn_cpu_use(isa[i]) != CN_OK) continue;
+      for (int dtype = CN_F32; dtype <= CN_F64; dtype++) {
+        size_t size = relu_conv_bytes(v, true, (CnDtype)dtype, in, gy, fused);
+        assert_int_equal(relu_conv_bytes(v, false, (CnDtype)dtype, in, gy, apart), size);
+        if (memcmp(fused, apart, size) != 0)
+          fail_msg("conv2d (%d,%d,%d,%d) to %d, kernel %d,%d: other bits with relu than after it (%s, %s)", v->n, v->h,
+                   v->w, v->c, v->o, v->kh, v->kw, cn_dtype_name((CnDtype)dtype), isa[i]);
+      }
+    }
+  }
+  ok(cn_cpu_use(start));
+  drop_arrays();
+  free(fused);
+  free(apart);
+}
+
 static void check_convs(const ConvCase *v, size_t count) {
-  for (size_t i = 0; i < count; i++) check_conv(&v[i]);
+  for (size_t i = 0; i < count; i++) {
+    check_conv(&v[i], false);
+    check_conv(&v[i], true);
+    check_relu_bits(&v[i]);
+  }
 }
 #define CHECK_CONVS(...) \
   check_convs((const ConvCase[]){ __VA_ARGS__ }, sizeof((const ConvCase[]){ __VA_ARGS__ }) / sizeof(ConvCase))
@@ -615,10 +677,13 @@ static void running_out_of_memory(void **state) {
   strided[0].i = strided[1].i = 2;
   depthwise[6].i = 6;
   CnAttr norm[CN_MAX_ATTRS] = { { 1 }, { .f = 0.1 }, { .f = 1e-5 } };
-  out_of_memory(CN_OP_conv2d, conv, 3, (Array *[]){ x, square, bias });
-  out_of_memory(CN_OP_conv2d, strided, 3, (Array *[]){ x, square, bias });
-  out_of_memory(CN_OP_conv2d, depthwise, 3, (Array *[]){ x, thin, bias });
-  out_of_memory(CN_OP_conv2d, conv, 3, (Array *[]){ x, point, bias });
+  for (int relu = 0; relu < 2; relu++) {
+    conv[7].i = strided[7].i = depthwise[7].i = relu;
+    out_of_memory(CN_OP_conv2d, conv, 3, (Array *[]){ x, square, bias });
+    out_of_memory(CN_OP_conv2d, strided, 3, (Array *[]){ x, square, bias });
+    out_of_memory(CN_OP_conv2d, depthwise, 3, (Array *[]){ x, thin, bias });
+    out_of_memory(CN_OP_conv2d, conv, 3, (Array *[]){ x, point, bias });
+  }
   out_of_memory(CN_OP_linear, conv, 3, (Array *[]){ a, b, bias });
   out_of_memory(CN_OP_matmul, conv, 2, (Array *[]){ a, b });
   for (int k = 0; k < 6; k++) var->v[k] = 1;

@@ -233,6 +233,12 @@ local cases = {
     convolution({ 1, 4, 6, 2 }, { 1, 7, 2, 3 }, { padding = { 0, 3 } }),
     case({ input { 1, 4, 4, 2 }, input { 3, 3, 2, 3 }, NONE }, { padding = 1 }),
     case { turned { 4, 2, 4, 2 }, input { 3, 3, 2, 3 }, NONE },
+    convolution({ 2, 5, 6, 3 }, { 3, 3, 3, 4 }, { padding = 1, stride = 2, relu = true }),
+    convolution({ 1, 5, 5, 4 }, { 3, 3, 2, 6 }, { padding = 1, groups = 2, relu = true }),
+    convolution({ 2, 3, 3, 5 }, { 1, 1, 5, 7 }, { relu = true }),
+    convolution({ 1, 5, 4, 5 }, { 1, 1, 5, 3 }, { stride = 2, relu = true }),
+    convolution({ 1, 6, 5, 16 }, { 3, 3, 1, 16 }, { padding = 1, groups = 16, stride = 2, relu = true }),
+    convolution({ 1, 7, 7, 3 }, { 5, 5, 1, 3 }, { padding = 4, groups = 3, dilation = 2, relu = true }),
   },
   max_pool2d = {
     case({ input { 2, 5, 6, 3 } }, { kernel = 3, padding = 1 }),

@@ -143,6 +143,46 @@ T.describe("a module", function()
   end)
 end)
 
+T.describe("a sequence", function()
+  -- Output, then gradients: of the input, and of the parameters in their order.
+  local function results(f, x, parameters)
+    local leaf = x:detach():requires_grad_(true)
+    for _, p in ipairs(parameters) do p:set_grad(nil) end
+    local y = f(leaf)
+    y:mul(y):sum():backward()
+    local all = { y:totable(), leaf.grad:totable() }
+    for i, p in ipairs(parameters) do all[i + 2] = p.grad:totable() end
+    return all
+  end
+
+  T.it("whose convolution takes over the ReLU in front of it computes what the two called apart compute", function()
+    local x = images(2, 9, 8, 6)
+    for _, o in ipairs { { kernel = 3, padding = 1 }, { kernel = 1, bias = true }, { kernel = 1, stride = 2 },
+                         { kernel = 5, padding = 4, dilation = 2, groups = 6 } } do
+      o.inp, o.out, o.rng = 6, 6, rng()
+      local relu, conv, norm = nn.relu(), nn.conv2d(o), nn.batch_norm { channels = 6 }
+      local net = nn.sequential { relu, conv, norm, relu }
+      local apart = function(t) return relu(norm(conv(relu(t)))) end
+      T.equal(results(net, x, net:parameters()), results(apart, x, net:parameters()))
+      T.contains(net, "0: relu")
+      T.equal(net:parameters().names[1], "1.weight")
+    end
+  end)
+
+  T.it("keeps no tensor of a ReLU that a convolution takes over", function()
+    local relu, conv = nn.relu(), nn.conv2d { inp = 4, out = 4, rng = rng() }
+    local net, x = nn.sequential { relu, conv }, images(2, 16, 16, 4)
+    local function kept(f)
+      collectgarbage()
+      local before = cnas.memory().bytes_live
+      local y = f(x)
+      collectgarbage()
+      return cnas.memory().bytes_live - before, y
+    end
+    T.truthy(kept(function(t) return conv(relu(t)) end) - kept(net) >= x:count() * 4)
+  end)
+end)
+
 T.describe("dropout", function()
   T.it("draws from its stream, which it keeps alive", function()
     local function make() return nn.sequential { nn.dropout { p = 0.5, rng = rng "noise" } } end
