@@ -4,6 +4,7 @@
 ** up to a class: eight classes to an octave from 64 bytes on. */
 #include "base/memory.h"
 
+#include <malloc.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +14,7 @@
 #define CLASSES (8 * 58)
 #define LARGEST ((size_t)1 << 46)
 #define LARGE ((size_t)256 << 10) /* bytes from which a block of another class may serve */
+#define SPARE (64 << 20)          /* bytes; see limit_cache */
 #define LEND 12                   /* classes: a block up to 2.8 times as large */
 
 typedef union Header {
@@ -80,9 +82,39 @@ static Header *cached_block(int *index) {
   return NULL;
 }
 
+/* Gives cached blocks back to the system, the largest first, until `bytes` of them are gone. The lock is held. */
+static void release_cached(int64_t bytes) {
+  for (int i = CLASSES - 1; i > 0 && bytes > 0; i--) {
+    while (free_blocks[i] && bytes > 0) {
+      Header *block = free_blocks[i];
+      free_blocks[i] = block->next;
+      free(block);
+      stats.bytes_cached -= (int64_t)class_bytes(i);
+      bytes -= (int64_t)class_bytes(i);
+    }
+  }
+}
+
+/* Blocks of sizes that are no longer asked for must not pile up: what is held, in use or cached, stays within an eighth
+** (and SPARE) of the most that was ever in use. Called before the system is asked for `bytes` more. */
+static void limit_cache(int64_t bytes) {
+  pthread_mutex_lock(&lock);
+  int64_t peak = stats.bytes_live + bytes > stats.bytes_peak ? stats.bytes_live + bytes : stats.bytes_peak;
+  release_cached(stats.bytes_live + stats.bytes_cached + bytes - (peak + peak / 8 + SPARE));
+  pthread_mutex_unlock(&lock);
+}
+
+/* Large blocks come from the system one by one and go back to it whole, rather than leave holes in the C library's
+** heap: by default it moves the limit up to 32 MB as it sees large ones freed. */
+static void map_large_blocks(void) {
+  mallopt(M_MMAP_THRESHOLD, (int)LARGE);
+}
+
 /* Asks the system; gives cached blocks back and asks again when it refuses. */
 static Header *system_block(size_t bytes) {
+  static pthread_once_t once = PTHREAD_ONCE_INIT;
   void *block = NULL;
+  pthread_once(&once, map_large_blocks);
   if (posix_memalign(&block, CN_ALIGNMENT, sizeof(Header) + bytes) == 0) return block;
   cn_memory_trim();
   return posix_memalign(&block, CN_ALIGNMENT, sizeof(Header) + bytes) == 0 ? block : NULL;
@@ -100,6 +132,7 @@ void *cn_alloc(size_t bytes) {
   if (block) stats.bytes_cached -= (int64_t)(rounded = class_bytes(index));
   pthread_mutex_unlock(&lock);
   bool fresh = block == NULL;
+  if (fresh) limit_cache((int64_t)rounded);
   if (fresh && !(block = system_block(rounded))) {
     cn_fail(CN_EMEMORY, "out of memory: the system refused %zu bytes, %.1f MB in use", rounded,
             (double)stats.bytes_live / 1e6);
@@ -144,14 +177,7 @@ void cn_free(void *pointer) {
 
 void cn_memory_trim(void) {
   pthread_mutex_lock(&lock);
-  for (int i = 0; i < CLASSES; i++) {
-    while (free_blocks[i]) {
-      Header *block = free_blocks[i];
-      free_blocks[i] = block->next;
-      free(block);
-    }
-  }
-  stats.bytes_cached = 0;
+  release_cached(INT64_MAX);
   pthread_mutex_unlock(&lock);
 }
 

@@ -10,6 +10,8 @@
 #include "tensor/autograd.h"
 #include "tensor/op.h"
 
+#define SHAPE_TEXT 160 /* bytes that callers of cn_shape_text have */
+
 static atomic_llong live;
 
 static const struct {
@@ -33,10 +35,10 @@ CnErr cn_dtype_parse(CnDtype *out, const char *name) {
 }
 
 const char *cn_shape_text(int ndim, const int64_t *shape, char *text) {
-  char *p = text;
-  *p++ = '(';
-  for (int i = 0; i < ndim; i++) p += sprintf(p, i ? ",%lld" : "%lld", (long long)shape[i]);
-  strcpy(p, ")");
+  size_t used = 0;
+  for (int i = 0; i < ndim && i < CN_MAX_DIMS; i++) /* at most 21 bytes each */
+    used += (size_t)snprintf(text + used, SHAPE_TEXT - used, i ? ",%lld" : "(%lld", (long long)shape[i]);
+  snprintf(text + used, SHAPE_TEXT - used, ndim ? ")" : "()");
   return text;
 }
 

@@ -29,12 +29,12 @@ for i = 1, opt.batch do classes[i] = rng:integer(10) end
 local y = cnas.tensor(classes, { dtype = "i64" })
 
 local first
-print(("%6s %14s %16s %20s"):format("step", "resident, MiB", "in tensors, MiB", "asked of the system"))
+print(("%6s %14s %16s %20s"):format("step", "resident, MiB", "most in use, MiB", "asked of the system"))
 for step = 1, opt.steps do
   weights:step(cnas.cross_entropy(net(x, controller.uniform()), y))
   if step % math.max(1, opt.steps // 10) == 0 then
     local stats, size = cnas.memory(), resident()
-    print(("%6d %14.1f %16.1f %20d"):format(step, size, stats.bytes_live / 2^20, stats.system_allocations))
+    print(("%6d %14.1f %16.1f %20d"):format(step, size, stats.bytes_peak / 2^20, stats.system_allocations))
     first = first or size
     if step == opt.steps and size > first * (1 + opt.growth) then
       error(("the resident size grew from %.1f to %.1f MiB"):format(first, size), 0)
