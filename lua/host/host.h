@@ -36,8 +36,8 @@ void host_signals_grace(double seconds);
 /* Replaces coroutine.resume and .wrap by ones that tell signals.c which coroutine is running. */
 void host_signals_coroutines(lua_State *L);
 
-/* threads.c: makes waiting threads sleep, by starting the program again unless the environment says how they wait. */
-void host_threads_wait_asleep(char **argv);
+/* threads.c: makes waiting threads spin only shortly, by starting the program again unless the environment says how. */
+void host_threads_spin_shortly(char **argv);
 
 /* globals.c: from now on an undefined global is an error that names the nearest known name. */
 void host_strict_globals(lua_State *L);

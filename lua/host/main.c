@@ -170,7 +170,7 @@ static int protected_main(lua_State *L) {
 
 int main(int argc, char **argv) {
   Command c = { .argc = argc, .argv = argv };
-  host_threads_wait_asleep(argv);
+  host_threads_spin_shortly(argv);
   if (!parse(&c)) return c.status;
   if (c.help) fputs(usage, stdout);
   if (c.version) print_version();
