@@ -1,6 +1,6 @@
--- memory.lua - the resident size over a thousand training steps of the default supernet on random paths. It may rise only
--- when a path needs more than any before: what is held stays within an eighth and 64 MiB of the most that was in use
--- (engine/base/memory.c). This takes minutes, so the specs try a small net (tests/lua/memory_spec.lua).
+-- memory.lua - the resident size over a thousand training steps of the default supernet on random paths. It may rise
+-- only when a path needs more than any before: what is held stays within an eighth and 64 MiB of the most that was in
+-- use (engine/base/memory.c). This takes minutes, so the specs try a small net (tests/lua/memory_spec.lua).
 --
 --   ./cnas tests/bench/memory.lua --batch 96 --steps 1000
 
