@@ -132,10 +132,9 @@ static CnErr find_route(const CnModule *m, const CnCellCall *call, Route *r) {
 
 static CnErr drop_path(CnTensor **y, const CnCellCall *call) {
   CnTensor *dropped;
-  CnAttr attr[CN_MAX_ATTRS] = { { .f = call->drop_path }, { (int64_t)call->noise->seed },
-                                { (int64_t)call->noise->stream }, { (int64_t)call->noise->counter } };
+  CnAttr attr[CN_MAX_ATTRS] = { { .f = call->drop_path } };
+  cn_attr_rng(attr + 1, call->noise, (*y)->shape[0]); /* a number for each image */
   CN_TRY(cn_apply1(&dropped, CN_OP_drop_path, *y, attr));
-  call->noise->counter += ((uint64_t)(*y)->shape[0] + 3) / 4; /* one block decides four images */
   cn_tensor_unref(*y);
   *y = dropped;
   return CN_OK;
