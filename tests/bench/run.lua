@@ -1,89 +1,263 @@
--- run.lua - our supernet's step beside PyTorch's: the same paths, the same batch, the same threads, in turn.
+-- run.lua - everything that is measured about speed, in one run: ours beside PyTorch's and beside what the processor
+-- can do at most. Everybody gets the same paths, the same batch and the same threads, and is measured in turn.
 --
---   PEER=…/torch_peer.py PEER_PYTHON=python3 tests/bench/run --rounds 3
+--   tests/bench/run                                                            ours alone
+--   PEER=…/torch_peer.py PEER_PYTHON=python3,…/bin/python tests/bench/run --rounds 3
+--   tests/bench/run --only supernet,ops --json
 --
--- The peer is measured in both of its image layouts. Without one, ours alone. A round measures everybody once; the
--- table has the median over the rounds of the medians over the paths, and how many times longer than ours that is.
+-- A round measures everybody once; the tables have medians over the rounds of medians over the steps, in milliseconds,
+-- and how many times longer than ours that is. The floor is explained in floor.lua.
 
 local cnas = require "cnas"
+local args = require "cnas.args"
+local bench = require "bench"
+local contest = require "contest"
+local floor = require "floor"
 
-local opt = cnas.options { about = "Times the supernet's step, ours and PyTorch's in turn.",
+local all = { "supernet", "network", "memory", "scaling", "batch", "ops", "controller", "loader" }
+
+local opt = cnas.options { about = "Measures speed: ours, PyTorch's, and what the processor can do at most.",
+  { "only", default = table.concat(all, ","), metavar = "SECTIONS", help = "what to measure" },
   { "batch", default = 96, min = 1, help = "images in a batch" },
   { "steps", default = 12, min = 1, help = "paths" },
   { "rounds", default = 1, min = 1, help = "how often everybody is measured" },
+  { "channels", default = 16, min = 1, help = "channels of the supernet's first cell" },
+  { "layers", default = 8, min = 3, help = "cells of the supernet" },
+  { "network_steps", default = 2, min = 1, help = "steps of the evaluation network" },
+  { "network_channels", default = 36, min = 1, help = "channels of its first cell" },
+  { "network_layers", default = 20, min = 3, help = "its cells" },
   { "peer", default = os.getenv "PEER" or "", help = "path of torch_peer.py (environment: PEER)" },
   { "peer_python", default = os.getenv "PEER_PYTHON" or "python3",
-    help = "Python with torch (environment: PEER_PYTHON)" },
-  { "json", default = false, help = "print one JSON object" } }
+    help = "Pythons with torch, with commas between them (environment: PEER_PYTHON)" },
+  { "peak_seconds", default = 0.3, min = 0, help = "for each number about the processor" },
+  { "json", default = false, help = "print one JSON object" },
+  { "record", type = "string", metavar = "FILE", help = "write the JSON object there" } }
 
-local here = arg[0]:match "^(.*)/[^/]*$" or "."
+local program, here = bench.program()
 local threads = opt.threads or cnas.threads()
-local program = -1 -- position in arg of the program that runs this
-while arg[program - 1] do program = program - 1 end
+local result = { batch = opt.batch, threads = threads }
 
-local function quote(s) return "'" .. tostring(s):gsub("'", "'\\''") .. "'" end
-
--- What a command printed, decoded.
-local function measure(...)
-  local pipe = assert(io.popen(table.concat({ ... }, " "), "r"))
-  local text = pipe:read "a"
-  if not pipe:close() then error("failed: " .. table.concat({ ... }, " "), 0) end
-  return cnas.json.decode(text)
+local function say(format, ...)
+  if not opt.json then print(format:format(...)) end
 end
 
-local settings = ("--threads %d --batch %d --seed %d"):format(threads, opt.batch, opt.seed)
-local contestants = { { name = "cnas", command = { quote(arg[program]), quote(here .. "/supernet.lua"), "--json",
-                                                  settings, "--steps " .. opt.steps } } }
+-- A script of this folder, with the options that all of them have.
+local function ours(script, rest)
+  return ("%s %s --json --seed %d %s"):format(bench.quote(program), bench.quote(here .. "/" .. script .. ".lua"),
+                                              opt.seed, rest or "")
+end
 
--- The paths that the peer draws from the seed, for ours to take the same.
-local paths
+-- What the processor does at most. Measured again before each section that needs it: the best counts.
+local peak_program = (program:match "^(.*)/[^/]*$" or ".") .. "/tests/peak"
+local function peak()
+  local file = io.open(peak_program)
+  if file then file:close() else
+    local build = bench.quote(program:match "^(.*)/[^/]*$" or ".")
+    if not os.execute(("cmake --build %s --target peak >&2"):format(build)) then
+      error(("%s is missing and could not be built: build the target 'peak'"):format(peak_program), 0)
+    end
+  end
+  result.peak = floor.better(result.peak, bench.run(bench.quote(peak_program), threads, opt.peak_seconds))
+  return result.peak
+end
+
+local function processor()
+  local file <close> = assert(io.open "/proc/cpuinfo")
+  return file:read "a":match "model name%s*:%s*([^\n]*)" or "processor"
+end
+
+local paths_file = os.tmpname()
+local _ <close> = setmetatable({}, { __close = function() os.remove(paths_file) end })
+local peers, paths
 if opt.peer ~= "" then
-  paths = os.tmpname()
-  local script = table.concat({
-    "import importlib.util, json, random, sys",
-    "spec = importlib.util.spec_from_file_location('peer', sys.argv[1])",
-    "peer = importlib.util.module_from_spec(spec)",
-    "spec.loader.exec_module(peer)",
-    "rng = random.Random(int(sys.argv[2]))",
-    "print(json.dumps([dict(normal=peer.sample(rng), reduction=peer.sample(rng)) for _ in range(int(sys.argv[3]))]))",
-  }, "\n")
-  local drawn = measure(quote(opt.peer_python), "-c", quote(script), quote(opt.peer), opt.seed, opt.steps)
-  local file <close> = assert(io.open(paths, "wb"))
-  file:write(cnas.json.encode(drawn))
-  table.insert(contestants[1].command, "--paths " .. quote(paths))
-  for _, layout in ipairs { "nchw", "nhwc" } do
-    contestants[#contestants + 1] = { name = "PyTorch " .. layout,
-      command = { quote(opt.peer_python), quote(opt.peer), "supernet", settings, "--steps " .. opt.steps,
-                  "--layout " .. layout } }
-  end
-end
-
-local function median(list)
-  table.sort(list)
-  return (list[(#list + 1) // 2] + list[#list // 2 + 1]) / 2
-end
-
-for _ = 1, opt.rounds do
-  for _, c in ipairs(contestants) do
-    c.train, c.forward = c.train or {}, c.forward or {}
-    local report = measure(table.unpack(c.command))
-    table.insert(c.train, report.train_ms.median)
-    table.insert(c.forward, report.forward_ms.median)
-  end
-end
-if paths then os.remove(paths) end
-for _, c in ipairs(contestants) do c.train, c.forward = median(c.train), median(c.forward) end
-
-local ours = contestants[1]
-if opt.json then
-  local report = {}
-  for i, c in ipairs(contestants) do report[i] = { name = c.name, train_ms = c.train, forward_ms = c.forward } end
-  print(cnas.json.encode(report))
+  peers, paths = contest.peers(opt.peer, opt.peer_python, opt.seed, opt.steps, here)
 else
-  print(("%d paths, batch %d, %d threads, %d rounds; medians in ms"):format(opt.steps, opt.batch, threads, opt.rounds))
-  print(("%-14s %10s %8s %10s %8s"):format("", "train", "ratio", "forward", "ratio"))
-  for _, c in ipairs(contestants) do
-    print(("%-14s %10.1f %7.2fx %10.1f %7.2fx"):format(c.name, c.train, c.train / ours.train, c.forward,
-                                                       c.forward / ours.forward))
+  local space, rng = cnas.space.darts(), cnas.rng(opt.seed, "bench")
+  peers, paths = {}, {}
+  for i = 1, opt.steps do paths[i] = bench.random_path(space, 4, rng) end
+end
+bench.write_json(paths_file, paths)
+
+-- Medians of the floors of several works, in milliseconds by kind: total, compute, near, far.
+local function floors(works)
+  local best, report = peak(), {}
+  for _, kind in ipairs { "train", "forward" } do
+    report[kind] = {}
+    for _, field in ipairs { "total", "compute", "near", "far", "macs", "bytes" } do
+      local list = {}
+      for i, work in ipairs(works) do list[i] = floor.of(best, work)[kind][field] end
+      report[kind][field] = bench.median(list)
+    end
+  end
+  report.train_ms, report.forward_ms = report.train.total, report.forward.total
+  return report
+end
+
+local function show_contest(title, list, lowest)
+  say("\n%s\n%-34s %10s %8s %10s %8s %10s", title, "", "train", "ratio", "forward", "ratio", "MiB")
+  for _, c in ipairs(list) do
+    say("%-34s %10.1f %7.2fx %10.1f %7.2fx %10.0f", c.name, c.train_ms, c.train_ratio, c.forward_ms, c.forward_ratio,
+        c.resident_peak / 2^20)
+  end
+  say("%-34s %10.1f %7.2fx %10.1f %7.2fx", "floor", lowest.train_ms, lowest.train_ms / list[1].train_ms,
+      lowest.forward_ms, lowest.forward_ms / list[1].forward_ms)
+  for _, kind in ipairs { "train", "forward" } do
+    local f = lowest[kind]
+    say("  %-8s %7.2f times the floor: %.2f GMAC are %.1f ms, %.2f GB in caches %.1f ms%s", kind,
+        list[1][kind .. "_ms"] / f.total, f.macs * 1e-9, f.compute, f.bytes * 1e-9, f.near,
+        f.far > 0 and (", what is kept %.1f ms"):format(f.far) or "")
   end
 end
+
+local sections = {}
+
+function sections.supernet()
+  if result.supernet then return end
+  local settings = ("--threads %d --batch %d --seed %d --steps %d --channels %d --layers %d"):format(threads, opt.batch,
+                   opt.seed, opt.steps, opt.channels, opt.layers)
+  local space = cnas.space.darts()
+  local net = cnas.supernet { space = space, channels = opt.channels, layers = opt.layers, nodes = 4, classes = 10 }
+  local works = {}
+  for i, path in ipairs(paths) do
+    works[i] = floor.network { batch = opt.batch, size = 32, channels = opt.channels, layers = opt.layers, arch = path,
+                               supernet = true, parameters = net:cost(path).parameters }
+  end
+  peak()
+  local list = contest.run { ours = ours("supernet", "--paths " .. bench.quote(paths_file)), peers = peers,
+                             what = "supernet", settings = settings, rounds = opt.rounds }
+  result.supernet = { contestants = list, floor = floors(works) }
+  show_contest(("Supernet: C = %d, %d cells, %d paths"):format(opt.channels, opt.layers, #paths), list,
+               result.supernet.floor)
+end
+
+function sections.network()
+  if result.network then return end
+  local settings = ("--threads %d --batch %d --seed %d --steps %d --channels %d --layers %d"):format(threads, opt.batch,
+                   opt.seed, opt.network_steps, opt.network_channels, opt.network_layers)
+  local cost = cnas.cost.network { genotype = "CNAS", channels = opt.network_channels, layers = opt.network_layers }
+  local work = floor.network { batch = opt.batch, size = 32, channels = opt.network_channels,
+                               layers = opt.network_layers, arch = cnas.genotype.named "CNAS",
+                               parameters = cost.parameters }
+  local list = contest.run { ours = ours "network", peers = peers, what = "network", settings = settings,
+                             rounds = opt.rounds }
+  result.network = { contestants = list, floor = floors { work } }
+  show_contest(("Evaluation network: C = %d, %d cells, auxiliary head"):format(opt.network_channels,
+               opt.network_layers), list, result.network.floor)
+end
+
+function sections.memory()
+  if not result.supernet and not result.network then sections.supernet() end
+  say("\nMemory: the most that was resident, MiB (cnas: tensors alone)")
+  for _, what in ipairs { "supernet", "network" } do
+    for i, c in ipairs(result[what] and result[what].contestants or {}) do
+      local first = result[what].contestants[1]
+      say("%-10s %-34s %10.0f %7.2fx%s", i == 1 and what or "", c.name, c.resident_peak / 2^20,
+          c.resident_peak / first.resident_peak, c.bytes_peak and (" (%.0f)"):format(c.bytes_peak / 2^20) or "")
+    end
+  end
+end
+
+-- The supernet's report with these threads and this batch, in each round one of each; medians over the rounds.
+local function ours_by(cases)
+  local times = {}
+  for round = 1, opt.rounds do
+    for i, case in ipairs(cases) do
+      local r = bench.run(ours("supernet", ("--paths %s --channels %d --layers %d --threads %d --batch %d"):format(
+                          bench.quote(paths_file), opt.channels, opt.layers, case.threads, case.batch)))
+      times[i] = times[i] or { train = {}, forward = {} }
+      times[i].train[round], times[i].forward[round] = r.train_ms, r.forward_ms
+    end
+  end
+  for i, case in ipairs(cases) do
+    case.train_ms, case.forward_ms = bench.median(times[i].train), bench.median(times[i].forward)
+  end
+  return cases
+end
+
+function sections.scaling()
+  local cases = {}
+  for n = 1, threads do
+    if n == 1 or n == threads or n & (n - 1) == 0 then cases[#cases + 1] = { threads = n, batch = opt.batch } end
+  end
+  result.scaling = ours_by(cases)
+  say("\nThreads\n%-34s %10s %8s %10s %8s", "", "train", "speedup", "forward", "speedup")
+  for _, c in ipairs(result.scaling) do
+    say("%-34d %10.1f %7.2fx %10.1f %7.2fx", c.threads, c.train_ms, cases[1].train_ms / c.train_ms, c.forward_ms,
+        cases[1].forward_ms / c.forward_ms)
+  end
+end
+
+function sections.batch()
+  local cases = {}
+  for i, times in ipairs { 1, 2, 3, 4, 8 } do cases[i] = { threads = threads, batch = opt.batch * times // 3 } end
+  if cases[1].batch < 1 then cases[1].batch = 1 end
+  result.by_batch = ours_by(cases)
+  say("\nBatch: milliseconds for an image\n%-34s %10s %19s", "", "train", "forward")
+  for _, c in ipairs(result.by_batch) do
+    say("%-34d %10.3f %19.3f", c.batch, c.train_ms / c.batch, c.forward_ms / c.batch)
+  end
+end
+
+function sections.ops()
+  result.operations = {}
+  local best = peak()
+  for factor = 0, 2 do
+    local channels, size = opt.channels << factor, 32 >> factor
+    local settings = ("--threads %d --batch %d --channels %d --size %d --steps %d"):format(threads, opt.batch, channels,
+                     size, opt.steps)
+    local list = contest.operations { ours = ours "ops", peers = peers, settings = settings }
+    local rooflines = {}
+    result.operations[factor + 1] = { channels = channels, size = size, measured = list, roofline = rooflines }
+    say("\nOperations, C = %d, %dx%d: forward + backward", channels, size, size)
+    local heads = { ("%-14s %15s"):format("", "roofline") }
+    for _, times in ipairs(list.none) do heads[#heads + 1] = ("%17s"):format(times.name) end
+    say("%s", table.concat(heads, " "))
+    for _, op in ipairs(cnas.space.darts():names()) do
+      local f = floor.of(best, floor.operation(op, { batch = opt.batch, channels = channels, size = size }))
+      rooflines[op] = { forward_ms = f.forward.total, backward_ms = f.train.total - f.forward.total }
+      local words = { ("%-14s %6.2f + %6.2f"):format(op, f.forward.total, f.train.total - f.forward.total) }
+      for _, times in ipairs(list[op]) do
+        words[#words + 1] = (" %7.2f + %6.2f"):format(times.forward_ms, times.backward_ms)
+      end
+      say("%s", table.concat(words, " "))
+    end
+  end
+end
+
+function sections.controller()
+  local r = bench.run(ours("controller", ("--threads %d"):format(threads)))
+  result.controller = r
+  say("\nController: a sample %.2f ms, an update %.2f ms, both %.2f ms", r.sample_ms, r.update_ms, r.both_ms)
+end
+
+function sections.loader()
+  local r = bench.run(ours("loader", ("--threads %d --batch %d --channels %d --layers %d"):format(threads, opt.batch,
+                                                                                     opt.channels, opt.layers)))
+  result.loader = r
+  say("\nLoader: %d images/s with one thread%s; a training step of %.1f ms waits %.3f ms for its batch",
+      r.images_per_second.one,
+      r.images_per_second.all and (", %d with %d"):format(r.images_per_second.all, threads) or "", r.train_ms,
+      r.wait_ms)
+end
+
+local chosen = {}
+for name in opt.only:gmatch "[^,%s]+" do
+  if not sections[name] then
+    args.fail("usage", "--only: expected some of %s, got '%s'", table.concat(all, ","), name)
+  end
+  chosen[name] = true
+end
+result.processor = processor()
+say("%s, %d threads, batch %d, f32, %d rounds; medians in milliseconds", result.processor, threads, opt.batch,
+    opt.rounds)
+for _, name in ipairs(all) do if chosen[name] then sections[name]() end end
+if result.peak then
+  local p = result.peak
+  say("\nThe processor (%s): %.0f GFLOP/s on one thread, %.0f on %d; GB/s by MiB:", p.isa, p.gflops.one, p.gflops.all,
+      threads)
+  for _, b in ipairs(p.bandwidth) do
+    say("%10.0f MiB   read %6.1f   write %6.1f   copy %6.1f", b.bytes / 2^20, b.read, b.write, b.copy)
+  end
+end
+if opt.record then bench.write_json(opt.record, result) end
+if opt.json then print(cnas.json.encode(result)) end

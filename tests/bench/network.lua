@@ -1,0 +1,41 @@
+-- network.lua - the same for the evaluation network of the published cell: C = 36, 20 cells, auxiliary head.
+--
+--   ./cnas tests/bench/network.lua --json --threads 2 --batch 96 --steps 3
+
+local cnas = require "cnas"
+local bench = require "bench"
+
+local opt = cnas.options { about = "Times training steps and forward passes of the evaluation network.",
+  { "batch", default = 96, min = 1, help = "images in a batch" },
+  { "steps", default = 3, min = 1, help = "steps of each kind" },
+  { "channels", default = 36, min = 1, help = "channels of the first cell" },
+  { "layers", default = 20, min = 3, help = "cells" },
+  { "size", default = 32, min = 1, help = "height and width of the images" },
+  { "genotype", default = "CNAS", help = "name of a published cell" },
+  { "json", default = false, help = "print one JSON object" } }
+
+if opt.threads then cnas.threads(opt.threads) end
+
+local rng = cnas.rng(opt.seed, "bench")
+local net = cnas.network { genotype = opt.genotype, channels = opt.channels, layers = opt.layers, classes = 10,
+                           auxiliary = true, rng = cnas.rng(opt.seed, "weights") }
+local weights = cnas.optim.sgd(net:parameters(), { lr = 0.01, momentum = 0.9, nesterov = true, weight_decay = 3e-4 })
+local x, y = bench.batch(opt.batch, opt.size, 10, rng)
+
+local function train()
+  local logits, auxiliary = net(x)
+  weights:step(cnas.cross_entropy(logits, y) + cnas.cross_entropy(auxiliary, y) * 0.4)
+end
+local function forward() cnas.no_grad(net, x) end
+
+local steps = {}
+for i = 1, opt.steps do steps[i] = i end
+train()
+forward()
+local report = { what = "network", threads = cnas.threads(), batch = opt.batch, steps = opt.steps,
+                 parameters = net:cost().parameters }
+bench.put(report, "train", bench.timed(train, steps))
+bench.put(report, "forward", bench.timed(forward, steps))
+report.bytes_peak = cnas.memory().bytes_peak
+report.resident_peak = bench.resident_peak()
+bench.show(report, opt.json)
