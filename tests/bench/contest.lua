@@ -59,7 +59,9 @@ function contest.run(o)
     for _, family in ipairs(round == 1 and families or {}) do
       local best = family[1].train[1] <= family[2].train[1] and family[1] or family[2]
       local tuned = contestant(best.name .. ", malloc tuned", tuned_malloc .. " " .. best.command)
-      list[#list + 1] = tuned
+      for i, c in ipairs(list) do
+        if c == family[2] then table.insert(list, i + 1, tuned) break end
+      end
       measure(tuned, o.settings)
     end
   end

@@ -2,8 +2,8 @@
 **
 **   build/tests/peak [threads [seconds]]
 **
-** gflops     two for each multiply-add of f32, in vectors of the instruction set that the kernels use (CNAS_ISA), in chains
-**            that do not depend on each other, as many as hide the latency, all in registers
+** gflops     two for each multiply-add of f32, in vectors of the instruction set that the kernels use (CNAS_ISA), in
+**            chains that do not depend on each other: as many as hide the latency, all in registers
 ** bandwidth  GB/s of all threads that go again and again over memory of their own, together so many bytes: reading,
 **            writing, copying (read and written bytes both count). Small ones stay in the caches. Ordinary loads and
 **            stores.
@@ -29,13 +29,14 @@ typedef struct Buffers {
   size_t bytes; /* of each; a multiple of 1024 */
 } Buffers;
 
-/* The four loops at one instruction set. Each does about `work` multiply-adds of a lane, or bytes; the result must be
-** used. `b` is not looked at by fma. */
+/* Goes so many times over the buffers; one that computes has none and makes so many steps. Its result must be used. */
+typedef float Loop(const Buffers *b, float factor, long rounds);
+
+/* The loops of one instruction set; lanes: the multiply-adds of a step. */
 typedef struct Loops {
   const char *isa;
   double lanes;
-  float (*fma)(const Buffers *b, float factor, long rounds);
-  float (*move[3])(const Buffers *b, float factor, long rounds);
+  Loop *fma, *move[3]; /* reading, writing, copying */
 } Loops;
 
 #define LOOPS(name, width, chains, target)                                                                    \
@@ -97,35 +98,39 @@ static const Loops loops[] = {
 static volatile float small = 1e-4f, sink;
 static double seconds_each = 0.3;
 
-static double now(void) {
+static double now(clockid_t clock) {
   struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
+  clock_gettime(clock, &t);
   return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
+/* How many rounds take a thread TRY_SECONDS of processor time. */
+static long rounds_of_a_try(Loop *loop, const Buffers *b) {
+  for (long rounds = 1;; rounds *= 2) {
+    double start = now(CLOCK_THREAD_CPUTIME_ID);
+    sink = loop(b, small, rounds);
+    if (now(CLOCK_THREAD_CPUTIME_ID) - start >= TRY_SECONDS * 0.6) return rounds;
+  }
+}
+
 /* Seconds of one round of the loop when all threads run it at once, at best. */
-static double round_seconds(float (*loop)(const Buffers *, float, long), const Buffers *of, int threads) {
+static double round_seconds(Loop *loop, const Buffers *of, int threads) {
   double best = 1e30, spent = 0;
-  long rounds = 1;
-  for (int tries = 0; tries < TRIES || spent < seconds_each;) {
+  long rounds = rounds_of_a_try(loop, of);
+  for (int tries = 0; tries < TRIES || spent < seconds_each; tries++) {
     double seconds = 0;
 #pragma omp parallel num_threads(threads) reduction(max : seconds)
     {
 #pragma omp barrier
-      double start = now();
+      double start = now(CLOCK_MONOTONIC);
       sink = loop(&of[omp_get_thread_num()], small, rounds);
 #pragma omp barrier
-      seconds = now() - start;
+      seconds = now(CLOCK_MONOTONIC) - start;
     }
-    if (seconds < TRY_SECONDS) {
-      rounds = seconds < TRY_SECONDS / 16 ? rounds * 8 : (long)((double)rounds * TRY_SECONDS * 1.2 / seconds) + 1;
-      continue;
-    }
-    if (seconds / (double)rounds < best) best = seconds / (double)rounds;
+    if (seconds < best) best = seconds;
     spent += seconds;
-    tries++;
   }
-  return best;
+  return best / (double)rounds;
 }
 
 /* Two buffers of `bytes` for each thread, touched first by the thread that uses them. */
