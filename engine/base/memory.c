@@ -1,41 +1,51 @@
-/* memory.c - size classes, one list of free blocks for each, one lock.
+/* memory.c - small blocks by size class, one list of free ones for each; large ones from an arena; one lock.
 **
-** A block is [header][bytes], the header one cache line long so that the bytes keep its alignment. Requests are rounded
-** up to a class: eight classes to an octave from 64 bytes on. */
+** A small block is [header][bytes], asked of the C library, the header one cache line long so that the bytes keep its
+** alignment. Requests are rounded up to a class: eight classes to an octave from 64 bytes on. The sizes of small blocks
+** recur, so that lists serve them; those of large ones vary with path and batch: see arena.h.
+** Under the address sanitizer each block is the C library's own, of the very size asked for, and goes back when it is
+** freed, so that it sees what is read or written outside. */
 #include "base/memory.h"
 
-#include <malloc.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/arena.h"
 #include "base/error.h"
 
-#define CLASSES (8 * 58)
+#define LARGE ((size_t)256 << 10) /* bytes; from here on the arena serves */
 #define LARGEST ((size_t)1 << 46)
-#define LARGE ((size_t)256 << 10) /* bytes from which a block of another class may serve */
-#define SPARE (64 << 20)          /* bytes; see limit_cache */
-#define LEND 12                   /* classes: a block up to 2.8 times as large */
+#define CLASSES (8 * 14)
+#define SPARE (64 << 20) /* bytes; see limit_cache */
 
-typedef union Header {
-  struct {
-    union Header *next; /* of a free block */
-    int class_index;
+#ifdef __SANITIZE_ADDRESS__
+#define SANITIZED 1
+#else
+#define SANITIZED 0
+#endif
+
+typedef struct Header {
+  union {
+    struct Header *next; /* of a free block */
+    size_t bytes;        /* of one in use */
   };
-  char line[CN_ALIGNMENT];
+  char line[CN_ALIGNMENT - sizeof(size_t)];
 } Header;
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static Header *free_blocks[CLASSES];
-static CnMemoryStats stats;
+static CnArena arena;
+static CnMemoryStats stats; /* of small blocks only: bytes_cached */
+static int64_t most_live;   /* the highest bytes_live ever */
 static int64_t fail_after = -1;
 
-/* The class of a size, and the size of a class: 64·2^(k/8), k%8 in linear steps of an eighth. */
-static int class_of(size_t bytes, size_t *rounded) {
-  size_t units = (bytes + 63) / 64; /* of 64 bytes */
+/* The class of a size, which is rounded up to that of the class: 64·2^(k/8), k%8 in linear steps of an eighth. */
+static int class_of(size_t *bytes) {
+  size_t units = (*bytes + 63) / 64; /* of 64 bytes */
   if (units < 8) {
     units = units ? units : 1;
-    *rounded = units * 64;
+    *bytes = units * 64;
     return (int)units; /* 1 … 7 */
   }
   int octave = 63 - __builtin_clzll(units) - 3; /* units in [8,16)·2^octave */
@@ -45,19 +55,20 @@ static int class_of(size_t bytes, size_t *rounded) {
     eighths = 8;
     octave++;
   }
-  *rounded = (eighths << octave) * 64;
+  *bytes = (eighths << octave) * 64;
   return 8 * (octave + 1) + (int)(eighths - 8);
 }
 
-static size_t class_bytes(int index) {
-  if (index < 8) return (size_t)index * 64;
-  return ((size_t)(8 + index % 8) << (index / 8 - 1)) * 64;
+/* True when the allocation that is to come must fail. The lock is held. */
+static bool count_down(void) {
+  bool now = fail_after == 0;
+  if (fail_after >= 0) fail_after--;
+  return now;
 }
 
 bool cn_memory_should_fail(void) {
   pthread_mutex_lock(&lock);
-  bool now = fail_after == 0;
-  if (fail_after >= 0) fail_after--;
+  bool now = count_down();
   pthread_mutex_unlock(&lock);
   return now;
 }
@@ -68,85 +79,85 @@ void cn_memory_fail_after(int64_t after) {
   pthread_mutex_unlock(&lock);
 }
 
-/* A free block of class *index, or, for a large one, of a class up to LEND above it: the last batch of a pass is smaller
-** than the others, and without this the cache would hold a set of blocks for each size. *index becomes its class. */
-static Header *cached_block(int *index) {
-  int last = class_bytes(*index) < LARGE ? *index : *index + LEND;
-  for (int i = *index; i <= last && i < CLASSES; i++) {
-    Header *block = free_blocks[i];
-    if (!block) continue;
-    free_blocks[i] = block->next;
-    *index = i;
-    return block;
-  }
-  return NULL;
-}
+/* Everything below is called with the lock held, but for the functions of the header. */
 
-/* Gives cached blocks back to the system, the largest first, until `bytes` of them are gone. The lock is held. */
-static void release_cached(int64_t bytes) {
-  for (int i = CLASSES - 1; i > 0 && bytes > 0; i--) {
-    while (free_blocks[i] && bytes > 0) {
+static void release_small(void) {
+  for (int i = 0; i < CLASSES; i++) {
+    while (free_blocks[i]) {
       Header *block = free_blocks[i];
       free_blocks[i] = block->next;
       free(block);
-      stats.bytes_cached -= (int64_t)class_bytes(i);
-      bytes -= (int64_t)class_bytes(i);
     }
   }
+  stats.bytes_cached = 0;
 }
 
-/* Blocks of sizes that are no longer asked for must not pile up: what is held, in use or cached, stays within an eighth
-** (and SPARE) of the most that was ever in use. Called before the system is asked for `bytes` more. */
-static void limit_cache(int64_t bytes) {
-  pthread_mutex_lock(&lock);
-  int64_t peak = stats.bytes_live + bytes > stats.bytes_peak ? stats.bytes_live + bytes : stats.bytes_peak;
-  release_cached(stats.bytes_live + stats.bytes_cached + bytes - (peak + peak / 8 + SPARE));
-  pthread_mutex_unlock(&lock);
+/* What is held, in use or not, stays within an eighth (and SPARE) of the most that was ever in use. */
+static void limit_cache(void) {
+  int64_t free_bytes = stats.bytes_cached + arena.held - arena.used;
+  int64_t excess = stats.bytes_live + free_bytes - (most_live + most_live / 8 + SPARE);
+  if (excess > 0) cn_arena_release(&arena, excess);
 }
 
-/* Large blocks come from the system one by one and go back to it whole, rather than leave holes in the C library's
-** heap: by default it moves the limit up to 32 MB as it sees large ones freed. */
-static void map_large_blocks(void) {
-  mallopt(M_MMAP_THRESHOLD, (int)LARGE);
-}
-
-/* Asks the system; gives cached blocks back and asks again when it refuses. */
-static Header *system_block(size_t bytes) {
-  static pthread_once_t once = PTHREAD_ONCE_INIT;
+static void *small_from_system(size_t bytes) {
   void *block = NULL;
-  pthread_once(&once, map_large_blocks);
-  if (posix_memalign(&block, CN_ALIGNMENT, sizeof(Header) + bytes) == 0) return block;
-  cn_memory_trim();
   return posix_memalign(&block, CN_ALIGNMENT, sizeof(Header) + bytes) == 0 ? block : NULL;
 }
 
-void *cn_alloc(size_t bytes) {
-  size_t rounded = 0;
-  if (cn_memory_should_fail() || bytes > LARGEST) {
-    cn_fail(CN_EMEMORY, "out of memory: %zu bytes asked for, %.1f MB in use", bytes, (double)stats.bytes_live / 1e6);
+/* A small block; *bytes becomes what it has. *asked: the system had to be asked. */
+static void *take_small(size_t *bytes, bool *asked) {
+  int index = SANITIZED ? 0 : class_of(bytes);
+  Header *block = free_blocks[index];
+  *asked = block == NULL;
+  if (block) {
+    free_blocks[index] = block->next;
+    stats.bytes_cached -= (int64_t)*bytes;
+  } else if (!(block = small_from_system(*bytes))) {
     return NULL;
   }
-  int index = class_of(bytes, &rounded);
-  pthread_mutex_lock(&lock);
-  Header *block = cached_block(&index);
-  if (block) stats.bytes_cached -= (int64_t)(rounded = class_bytes(index));
-  pthread_mutex_unlock(&lock);
-  bool fresh = block == NULL;
-  if (fresh) limit_cache((int64_t)rounded);
-  if (fresh && !(block = system_block(rounded))) {
-    cn_fail(CN_EMEMORY, "out of memory: the system refused %zu bytes, %.1f MB in use", rounded,
-            (double)stats.bytes_live / 1e6);
-    return NULL;
-  }
-  block->class_index = index;
-  pthread_mutex_lock(&lock);
-  stats.allocations++;
-  stats.system_allocations += fresh;
-  stats.blocks_live++;
-  stats.bytes_live += (int64_t)rounded;
-  if (stats.bytes_live > stats.bytes_peak) stats.bytes_peak = stats.bytes_live;
-  pthread_mutex_unlock(&lock);
+  block->bytes = *bytes;
   return block + 1;
+}
+
+static void *take(size_t *bytes, bool *asked) {
+  if (SANITIZED || *bytes < LARGE) return take_small(bytes, asked);
+  int64_t held = arena.held;
+  void *block = cn_arena_take(&arena, *bytes);
+  *asked = arena.held > held;
+  if (block) *bytes = cn_arena_size(block);
+  return block;
+}
+
+static void trim(void) {
+  release_small();
+  cn_arena_trim(&arena);
+}
+
+void *cn_alloc(size_t bytes) {
+  bool asked = false;
+  size_t size = bytes;
+  pthread_mutex_lock(&lock);
+  bool fail = count_down() || bytes > LARGEST;
+  void *block = fail ? NULL : take(&size, &asked);
+  if (!fail && !block) {
+    trim();
+    block = take(&size, &asked);
+  }
+  int64_t live = stats.bytes_live;
+  if (block) {
+    stats.allocations++;
+    stats.system_allocations += asked;
+    stats.blocks_live++;
+    stats.bytes_live += (int64_t)size;
+    if (stats.bytes_live > stats.bytes_peak) stats.bytes_peak = stats.bytes_live;
+    if (stats.bytes_live > most_live) most_live = stats.bytes_live;
+    if (asked) limit_cache();
+  }
+  pthread_mutex_unlock(&lock);
+  if (!block)
+    cn_fail(CN_EMEMORY, "out of memory: %zu bytes asked for, %.1f MB in use%s", bytes, (double)live / 1e6,
+            fail ? "" : "; the system has no more");
+  return block;
 }
 
 void *cn_alloc_zeroed(size_t bytes) {
@@ -162,28 +173,44 @@ char *cn_strdup(const char *text) {
   return copy;
 }
 
-void cn_free(void *pointer) {
-  if (!pointer) return;
-  Header *block = (Header *)pointer - 1;
-  int64_t bytes = (int64_t)class_bytes(block->class_index);
+static size_t give_small(Header *block) { /* returns its bytes */
+  size_t bytes = block->bytes, rounded = bytes;
+  if (SANITIZED) {
+    free(block);
+    return bytes;
+  }
+  int index = class_of(&rounded);
+  block->next = free_blocks[index];
+  free_blocks[index] = block;
+  stats.bytes_cached += (int64_t)bytes;
+  return bytes;
+}
+
+void cn_free(void *block) {
+  if (!block) return;
+  size_t bytes;
   pthread_mutex_lock(&lock);
-  block->next = free_blocks[block->class_index];
-  free_blocks[block->class_index] = block;
+  if (cn_arena_owns(&arena, block)) {
+    bytes = cn_arena_size(block);
+    cn_arena_give(&arena, block);
+  } else {
+    bytes = give_small((Header *)block - 1);
+  }
   stats.blocks_live--;
-  stats.bytes_live -= bytes;
-  stats.bytes_cached += bytes;
+  stats.bytes_live -= (int64_t)bytes;
   pthread_mutex_unlock(&lock);
 }
 
 void cn_memory_trim(void) {
   pthread_mutex_lock(&lock);
-  release_cached(INT64_MAX);
+  trim();
   pthread_mutex_unlock(&lock);
 }
 
 CnMemoryStats cn_memory_stats(void) {
   pthread_mutex_lock(&lock);
   CnMemoryStats copy = stats;
+  copy.bytes_cached += arena.held - arena.used;
   pthread_mutex_unlock(&lock);
   return copy;
 }

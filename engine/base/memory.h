@@ -1,8 +1,8 @@
 /* memory.h - the one allocator of the engine: aligned, counted, cached, and able to fail on purpose.
 **
-** Freed blocks wait in lists by size class (eight classes to an octave, so at most 12.5 % is lost) and are handed out
-** again, large ones for smaller requests too: after its first steps a training loop asks the system for nothing. Safe to
-** call from any thread. */
+** Freed blocks are kept and handed out again: small ones by size class (eight classes to an octave, so at most 12.5 %
+** is lost), large ones split and joined in an arena. After its first steps a training loop asks the system for nothing,
+** and what is held stays within an eighth and 64 MiB of the most that was ever in use. Safe to call from any thread. */
 #ifndef CN_MEMORY_H
 #define CN_MEMORY_H
 
@@ -21,15 +21,15 @@ void cn_free(void *block); /* NULL is allowed */
 typedef struct CnMemoryStats {
   int64_t bytes_live;   /* handed out and not freed */
   int64_t bytes_peak;   /* highest bytes_live since the start or cn_memory_reset_peak */
-  int64_t bytes_cached; /* freed and kept for reuse */
+  int64_t bytes_cached; /* held from the system and not in use */
   int64_t blocks_live;
   int64_t allocations;        /* calls that returned a block, ever */
-  int64_t system_allocations; /* those that had to ask the system */
+  int64_t system_allocations; /* those that took memory from the system */
 } CnMemoryStats;
 
 CnMemoryStats cn_memory_stats(void);
 void cn_memory_reset_peak(void);
-void cn_memory_trim(void); /* gives every cached block back to the system */
+void cn_memory_trim(void); /* gives what is not in use back to the system: small blocks, whole granules of large ones */
 
 /* Test hook: lets `after` allocations pass, fails the next one, then all pass again. Negative: off. */
 void cn_memory_fail_after(int64_t after);

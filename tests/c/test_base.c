@@ -50,7 +50,9 @@ static void test_every_size_is_aligned_and_reused(void **state) {
   for (size_t bytes = 0; bytes < 5000; bytes++) cn_free(cn_alloc(bytes));
   int64_t after = cn_memory_stats().system_allocations;
   for (size_t bytes = 0; bytes < 5000; bytes++) cn_free(cn_alloc(bytes));
+#ifndef __SANITIZE_ADDRESS__ /* with it nothing is reused */
   assert_int_equal(cn_memory_stats().system_allocations, after);
+#endif
   assert_true(after >= asked);
   assert_int_equal(cn_memory_stats().bytes_live, before.bytes_live);
   assert_int_equal(cn_memory_stats().blocks_live, before.blocks_live);
