@@ -26,13 +26,15 @@ function contest.peers(peer, pythons, seed, steps, here)
   return list, paths
 end
 
-local function measure(contestant, settings)
-  local report = bench.run(contestant.command, settings)
+local function measure(contestant, o)
+  o.tell(contestant.name)
+  local report = bench.run(contestant.command, o.settings)
   -- The peer's times are tables, with a median each.
   local function plain(name) return type(report[name]) == "table" and report[name].median or report[name] end
   contestant.train[#contestant.train + 1] = plain "train_ms"
   contestant.forward[#contestant.forward + 1] = plain "forward_ms"
   contestant.resident_peak = math.max(contestant.resident_peak or 0, report.resident_peak)
+  contestant.resident_program = report.resident_program
   contestant.bytes_peak = report.bytes_peak
 end
 
@@ -40,9 +42,9 @@ local function contestant(name, command, family)
   return { name = name, command = command, family = family, train = {}, forward = {} }
 end
 
---- Measures everybody in turn, `rounds` times. ours: our command; what, settings: what a peer is told. Returns the
---- contestants, ours first: name, train_ms, forward_ms (medians over the rounds), train_ratio, forward_ratio (to ours),
---- resident_peak.
+--- Measures everybody in turn, `rounds` times. ours: our command; what, settings: what a peer is told; tell(name): is
+--- called before each. Returns the contestants, ours first: name, train_ms, forward_ms (medians over the rounds),
+--- train_ratio, forward_ratio (to ours), resident_peak, resident_program.
 function contest.run(o)
   local list, families = { contestant("cnas", o.ours) }, {}
   for _, peer in ipairs(o.peers) do
@@ -55,14 +57,14 @@ function contest.run(o)
     end
   end
   for round = 1, o.rounds do
-    for _, c in ipairs(list) do measure(c, o.settings) end
+    for _, c in ipairs(list) do measure(c, o) end
     for _, family in ipairs(round == 1 and families or {}) do
       local best = family[1].train[1] <= family[2].train[1] and family[1] or family[2]
       local tuned = contestant(best.name .. ", malloc tuned", tuned_malloc .. " " .. best.command)
       for i, c in ipairs(list) do
         if c == family[2] then table.insert(list, i + 1, tuned) break end
       end
-      measure(tuned, o.settings)
+      measure(tuned, o)
     end
   end
   local ours = list[1]
@@ -78,9 +80,11 @@ end
 --- a list of { name, forward_ms, backward_ms }, ours first.
 function contest.operations(o)
   local space = cnas.space.darts()
+  o.tell "cnas"
   local reports = { { name = "cnas", bench.run(o.ours, o.settings) } }
   for _, peer in ipairs(o.peers) do
     local r = { name = peer.name }
+    o.tell(peer.name)
     for i, layout in ipairs(layouts) do r[i] = bench.run(peer.command, "ops --layout", layout, o.settings) end
     reports[#reports + 1] = r
   end

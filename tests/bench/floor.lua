@@ -213,6 +213,17 @@ function floor.milliseconds(peak, items, kept)
   return sum
 end
 
+--- Milliseconds of a training step by the items' names.
+function floor.by_name(peak, work)
+  local sums = {}
+  for _, list in ipairs { work.forward, work.backward, work.optimizer or {} } do
+    for _, item in ipairs(list) do
+      sums[item.name] = (sums[item.name] or 0) + floor.milliseconds(peak, { item }, work.kept).total
+    end
+  end
+  return sums
+end
+
 --- { train, forward } of some work, each as from floor.milliseconds.
 function floor.of(peak, work)
   local train = floor.milliseconds(peak, work.forward, work.kept)

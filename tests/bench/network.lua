@@ -15,6 +15,7 @@ local opt = cnas.options { about = "Times training steps and forward passes of t
   { "json", default = false, help = "print one JSON object" } }
 
 if opt.threads then cnas.threads(opt.threads) end
+local program = bench.resident_peak()
 
 local rng = cnas.rng(opt.seed, "bench")
 local net = cnas.network { genotype = opt.genotype, channels = opt.channels, layers = opt.layers, classes = 10,
@@ -37,5 +38,5 @@ local report = { what = "network", threads = cnas.threads(), batch = opt.batch, 
 bench.put(report, "train", bench.timed(train, steps))
 bench.put(report, "forward", bench.timed(forward, steps))
 report.bytes_peak = cnas.memory().bytes_peak
-report.resident_peak = bench.resident_peak()
+report.resident_peak, report.resident_program = bench.resident_peak(), program
 bench.show(report, opt.json)

@@ -10,6 +10,7 @@
 
 local cnas = require "cnas"
 local args = require "cnas.args"
+local progress_of = require "cnas.progress"
 local bench = require "bench"
 local contest = require "contest"
 local floor = require "floor"
@@ -37,9 +38,11 @@ local program, here = bench.program()
 local threads = opt.threads or cnas.threads()
 local result = { batch = opt.batch, threads = threads }
 
+local progress = progress_of.new "auto"
 local function say(format, ...)
-  if not opt.json then print(format:format(...)) end
+  if not opt.json then progress:line(format:format(...)) end
 end
+local function tell(who) progress:moving(function() return "measuring " .. who end) end
 
 -- A script of this folder, with the options that all of them have.
 local function ours(script, rest)
@@ -57,6 +60,7 @@ local function peak()
       error(("%s is missing and could not be built: build the target 'peak'"):format(peak_program), 0)
     end
   end
+  tell "the processor"
   result.peak = floor.better(result.peak, bench.run(bench.quote(peak_program), threads, opt.peak_seconds))
   return result.peak
 end
@@ -78,7 +82,8 @@ else
 end
 bench.write_json(paths_file, paths)
 
--- Medians of the floors of several works, in milliseconds by kind: total, compute, near, far.
+-- Medians of the floors of several works, in milliseconds by kind: total, compute, near, far; by_name: means of a
+-- training step's.
 local function floors(works)
   local best, report = peak(), {}
   for _, kind in ipairs { "train", "forward" } do
@@ -90,16 +95,22 @@ local function floors(works)
     end
   end
   report.train_ms, report.forward_ms = report.train.total, report.forward.total
+  report.by_name = {}
+  for _, work in ipairs(works) do
+    for name, ms in pairs(floor.by_name(best, work)) do
+      report.by_name[name] = (report.by_name[name] or 0) + ms / #works
+    end
+  end
   return report
 end
 
 local function show_contest(title, list, lowest)
-  say("\n%s\n%-34s %10s %8s %10s %8s %10s", title, "", "train", "ratio", "forward", "ratio", "MiB")
+  say("\n%s\n%-38s %10s %8s %10s %8s %10s", title, "", "train", "ratio", "forward", "ratio", "MiB")
   for _, c in ipairs(list) do
-    say("%-34s %10.1f %7.2fx %10.1f %7.2fx %10.0f", c.name, c.train_ms, c.train_ratio, c.forward_ms, c.forward_ratio,
+    say("%-38s %10.1f %7.2fx %10.1f %7.2fx %10.0f", c.name, c.train_ms, c.train_ratio, c.forward_ms, c.forward_ratio,
         c.resident_peak / 2^20)
   end
-  say("%-34s %10.1f %7.2fx %10.1f %7.2fx", "floor", lowest.train_ms, lowest.train_ms / list[1].train_ms,
+  say("%-38s %10.1f %7.2fx %10.1f %7.2fx", "floor", lowest.train_ms, lowest.train_ms / list[1].train_ms,
       lowest.forward_ms, lowest.forward_ms / list[1].forward_ms)
   for _, kind in ipairs { "train", "forward" } do
     local f = lowest[kind]
@@ -107,6 +118,10 @@ local function show_contest(title, list, lowest)
         list[1][kind .. "_ms"] / f.total, f.macs * 1e-9, f.compute, f.bytes * 1e-9, f.near,
         f.far > 0 and (", what is kept %.1f ms"):format(f.far) or "")
   end
+  local names, words = args.keys(lowest.by_name), {}
+  table.sort(names, function(a, b) return lowest.by_name[a] > lowest.by_name[b] end)
+  for i, name in ipairs(names) do words[i] = ("%s %.1f"):format(name, lowest.by_name[name]) end
+  say("  the floor of a training step by operation: %s", table.concat(words, ", "))
 end
 
 local sections = {}
@@ -124,7 +139,7 @@ function sections.supernet()
   end
   peak()
   local list = contest.run { ours = ours("supernet", "--paths " .. bench.quote(paths_file)), peers = peers,
-                             what = "supernet", settings = settings, rounds = opt.rounds }
+                             what = "supernet", settings = settings, rounds = opt.rounds, tell = tell }
   result.supernet = { contestants = list, floor = floors(works) }
   show_contest(("Supernet: C = %d, %d cells, %d paths"):format(opt.channels, opt.layers, #paths), list,
                result.supernet.floor)
@@ -139,7 +154,7 @@ function sections.network()
                                layers = opt.network_layers, arch = cnas.genotype.named "CNAS",
                                parameters = cost.parameters }
   local list = contest.run { ours = ours "network", peers = peers, what = "network", settings = settings,
-                             rounds = opt.rounds }
+                             rounds = opt.rounds, tell = tell }
   result.network = { contestants = list, floor = floors { work } }
   show_contest(("Evaluation network: C = %d, %d cells, auxiliary head"):format(opt.network_channels,
                opt.network_layers), list, result.network.floor)
@@ -147,12 +162,13 @@ end
 
 function sections.memory()
   if not result.supernet and not result.network then sections.supernet() end
-  say("\nMemory: the most that was resident, MiB (cnas: tensors alone)")
+  say("\nMemory, MiB\n%-49s %10s %8s %12s %8s", "", "resident", "ratio", "program", "tensors")
   for _, what in ipairs { "supernet", "network" } do
     for i, c in ipairs(result[what] and result[what].contestants or {}) do
       local first = result[what].contestants[1]
-      say("%-10s %-34s %10.0f %7.2fx%s", i == 1 and what or "", c.name, c.resident_peak / 2^20,
-          c.resident_peak / first.resident_peak, c.bytes_peak and (" (%.0f)"):format(c.bytes_peak / 2^20) or "")
+      say("%-10s %-38s %10.0f %7.2fx %12.0f %8s", i == 1 and what or "", c.name, c.resident_peak / 2^20,
+          c.resident_peak / first.resident_peak, c.resident_program / 2^20,
+          c.bytes_peak and ("%.0f"):format(c.bytes_peak / 2^20) or "")
     end
   end
 end
@@ -162,6 +178,7 @@ local function ours_by(cases)
   local times = {}
   for round = 1, opt.rounds do
     for i, case in ipairs(cases) do
+      tell(("%d threads, batch %d"):format(case.threads, case.batch))
       local r = bench.run(ours("supernet", ("--paths %s --channels %d --layers %d --threads %d --batch %d"):format(
                           bench.quote(paths_file), opt.channels, opt.layers, case.threads, case.batch)))
       times[i] = times[i] or { train = {}, forward = {} }
@@ -180,9 +197,9 @@ function sections.scaling()
     if n == 1 or n == threads or n & (n - 1) == 0 then cases[#cases + 1] = { threads = n, batch = opt.batch } end
   end
   result.scaling = ours_by(cases)
-  say("\nThreads\n%-34s %10s %8s %10s %8s", "", "train", "speedup", "forward", "speedup")
+  say("\nThreads\n%-38s %10s %8s %10s %8s", "", "train", "speedup", "forward", "speedup")
   for _, c in ipairs(result.scaling) do
-    say("%-34d %10.1f %7.2fx %10.1f %7.2fx", c.threads, c.train_ms, cases[1].train_ms / c.train_ms, c.forward_ms,
+    say("%-38d %10.1f %7.2fx %10.1f %7.2fx", c.threads, c.train_ms, cases[1].train_ms / c.train_ms, c.forward_ms,
         cases[1].forward_ms / c.forward_ms)
   end
 end
@@ -192,9 +209,9 @@ function sections.batch()
   for i, times in ipairs { 1, 2, 3, 4, 8 } do cases[i] = { threads = threads, batch = opt.batch * times // 3 } end
   if cases[1].batch < 1 then cases[1].batch = 1 end
   result.by_batch = ours_by(cases)
-  say("\nBatch: milliseconds for an image\n%-34s %10s %19s", "", "train", "forward")
+  say("\nBatch: milliseconds for an image\n%-38s %10s %19s", "", "train", "forward")
   for _, c in ipairs(result.by_batch) do
-    say("%-34d %10.3f %19.3f", c.batch, c.train_ms / c.batch, c.forward_ms / c.batch)
+    say("%-38d %10.3f %19.3f", c.batch, c.train_ms / c.batch, c.forward_ms / c.batch)
   end
 end
 
@@ -205,7 +222,7 @@ function sections.ops()
     local channels, size = opt.channels << factor, 32 >> factor
     local settings = ("--threads %d --batch %d --channels %d --size %d --steps %d"):format(threads, opt.batch, channels,
                      size, opt.steps)
-    local list = contest.operations { ours = ours "ops", peers = peers, settings = settings }
+    local list = contest.operations { ours = ours "ops", peers = peers, settings = settings, tell = tell }
     local rooflines = {}
     result.operations[factor + 1] = { channels = channels, size = size, measured = list, roofline = rooflines }
     say("\nOperations, C = %d, %dx%d: forward + backward", channels, size, size)

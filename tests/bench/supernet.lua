@@ -20,6 +20,7 @@ local opt = cnas.options { about = "Times training steps and forward passes of t
   { "json", default = false, help = "print one JSON object" } }
 
 if opt.threads then cnas.threads(opt.threads) end
+local program = bench.resident_peak()
 
 local space = cnas.space.darts()
 local rng = cnas.rng(opt.seed, "bench")
@@ -45,5 +46,5 @@ local report = { what = "supernet", threads = cnas.threads(), batch = opt.batch,
 bench.put(report, "train", bench.timed(train, paths))
 bench.put(report, "forward", bench.timed(forward, paths))
 report.bytes_peak = cnas.memory().bytes_peak
-report.resident_peak = bench.resident_peak()
+report.resident_peak, report.resident_program = bench.resident_peak(), program
 bench.show(report, opt.json)
