@@ -33,6 +33,11 @@ local function measure(contestant, o)
   local function plain(name) return type(report[name]) == "table" and report[name].median or report[name] end
   contestant.train[#contestant.train + 1] = plain "train_ms"
   contestant.forward[#contestant.forward + 1] = plain "forward_ms"
+  o.parameters = o.parameters or report.parameters
+  if report.parameters ~= o.parameters then
+    error(("%s has a network of %d parameters, ours has %d: not the same work"):format(contestant.name,
+          report.parameters, o.parameters), 0)
+  end
   contestant.resident_peak = math.max(contestant.resident_peak or 0, report.resident_peak)
   contestant.resident_program = report.resident_program
   contestant.bytes_peak = report.bytes_peak
