@@ -8,7 +8,7 @@
 --   far      of these the bytes that a training step must keep from the forward for the backward pass, written there
 --            and read here, at the bandwidth of memory that holds all of what is kept
 --
--- What moves, with everything fused that can be (B: bytes of a tensor, f32):
+-- What moves, with everything fused that can be :
 --   block        ReLU, (depthwise and) 1x1 convolution, statistics. Forward reads its inputs, writes its raw output z.
 --                Backward reads the gradient of z, z (batch norm) and the inputs, writes the inputs' gradients: reads
 --                them first when an earlier reader left its part there. BN and ReLU are applied by who reads z.
@@ -29,13 +29,14 @@ local Work = {}
 Work.__index = Work
 
 --- The work of one image size and batch: items of `forward` and `backward`, and bytes `kept` in between. `supernet`:
---- pools are followed by batch norm.
-local function new(batch, supernet)
-  return setmetatable({ batch = batch, supernet = supernet, steps = {}, forward = {}, backward = {}, kept = 0 }, Work)
+--- pools are followed by batch norm. element: bytes of a number in an image, 4.
+local function new(batch, supernet, element)
+  return setmetatable({ batch = batch, supernet = supernet, element = element or 4, kept = 0,
+                        steps = {}, forward = {}, backward = {} }, Work)
 end
 
 function Work:tensor(size, channels, wants_gradient)
-  return { size = size, channels = channels, bytes = 4 * self.batch * size * size * channels,
+  return { size = size, channels = channels, bytes = self.element * self.batch * size * size * channels,
            wants_gradient = wants_gradient }
 end
 
@@ -155,10 +156,10 @@ function Work:cell(before, last, channels, reduction, after_reduction, triples)
   return nodes
 end
 
---- The work of a network: { batch, size, channels, layers, supernet, arch = { normal =, reduction = } }, parameters
---- those that a training step moves.
+--- The work of a network: { batch, size, channels, layers, supernet, element, arch = { normal =, reduction = },
+--- parameters }, those that a training step moves.
 function floor.network(o)
-  local work, channels = new(o.batch, o.supernet), o.channels
+  local work, channels = new(o.batch, o.supernet, o.element), o.channels
   local images = work:tensor(o.size, 3, false)
   local stem = work:convolution("stem", { images }, 3 * channels, 1, 3)
   local before, last, reduced = { stem }, { stem }, false

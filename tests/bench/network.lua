@@ -12,6 +12,7 @@ local opt = cnas.options { about = "Times training steps and forward passes of t
   { "layers", default = 20, min = 3, help = "cells" },
   { "size", default = 32, min = 1, help = "height and width of the images" },
   { "genotype", default = "CNAS", help = "name of a published cell" },
+  { "precision", default = "f32", choices = { "f32", "bf16" }, help = "what images within the cells are kept in" },
   { "json", default = false, help = "print one JSON object" } }
 
 if opt.threads then cnas.threads(opt.threads) end
@@ -19,7 +20,8 @@ local program = bench.resident_peak()
 
 local rng = cnas.rng(opt.seed, "bench")
 local net = cnas.network { genotype = opt.genotype, channels = opt.channels, layers = opt.layers, classes = 10,
-                           auxiliary = true, rng = cnas.rng(opt.seed, "weights") }
+                           auxiliary = true, precision = opt.precision ~= "f32" and opt.precision or nil,
+                           rng = cnas.rng(opt.seed, "weights") }
 local weights = cnas.optim.sgd(net:parameters(), { lr = 0.01, momentum = 0.9, nesterov = true, weight_decay = 3e-4 })
 local x, y = bench.batch(opt.batch, opt.size, 10, rng)
 
@@ -34,7 +36,7 @@ for i = 1, opt.steps do steps[i] = i end
 train()
 forward()
 local report = { what = "network", threads = cnas.threads(), batch = opt.batch, steps = opt.steps,
-                 parameters = net:cost().parameters }
+                 precision = opt.precision, parameters = net:cost().parameters }
 bench.put(report, "train", bench.timed(train, steps))
 bench.put(report, "forward", bench.timed(forward, steps))
 report.bytes_peak = cnas.memory().bytes_peak

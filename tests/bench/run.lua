@@ -27,6 +27,7 @@ local opt = cnas.options { about = "Measures speed: ours, PyTorch's, and what th
   { "network_steps", default = 2, min = 1, help = "steps of the evaluation network" },
   { "network_channels", default = 36, min = 1, help = "channels of its first cell" },
   { "network_layers", default = 20, min = 3, help = "its cells" },
+  { "precision", default = "f32", choices = { "f32", "bf16" }, help = "of ours; PyTorch has autocast to bf16" },
   { "peer", default = os.getenv "PEER" or "", help = "path of torch_peer.py (environment: PEER)" },
   { "peer_python", default = os.getenv "PEER_PYTHON" or "python3",
     help = "Pythons with torch, with commas between them (environment: PEER_PYTHON)" },
@@ -36,7 +37,8 @@ local opt = cnas.options { about = "Measures speed: ours, PyTorch's, and what th
 
 local program, here = bench.program()
 local threads = opt.threads or cnas.threads()
-local result = { batch = opt.batch, threads = threads }
+local element = opt.precision == "bf16" and 2 or 4 -- bytes of a number of an image
+local result = { precision = opt.precision, batch = opt.batch, threads = threads }
 
 local progress = progress_of.new "auto"
 local function say(format, ...)
@@ -104,6 +106,13 @@ local function floors(works)
   return report
 end
 
+-- Everybody's times of a script and of the peer's work of that name; rest: what only ours is told.
+local function compete(what, settings, rest)
+  return contest.run { ours = ours(what, ("--precision %s %s"):format(opt.precision, rest or "")), peers = peers,
+                       what = what .. (opt.precision == "bf16" and " --amp" or ""), settings = settings,
+                       rounds = opt.rounds, tell = tell }
+end
+
 local function show_contest(title, list, lowest)
   say("\n%s\n%-38s %10s %8s %10s %8s %10s", title, "", "train", "ratio", "forward", "ratio", "MiB")
   for _, c in ipairs(list) do
@@ -135,11 +144,10 @@ function sections.supernet()
   local works = {}
   for i, path in ipairs(paths) do
     works[i] = floor.network { batch = opt.batch, size = 32, channels = opt.channels, layers = opt.layers, arch = path,
-                               supernet = true, parameters = net:cost(path).parameters }
+                               supernet = true, element = element, parameters = net:cost(path).parameters }
   end
   peak()
-  local list = contest.run { ours = ours("supernet", "--paths " .. bench.quote(paths_file)), peers = peers,
-                             what = "supernet", settings = settings, rounds = opt.rounds, tell = tell }
+  local list = compete("supernet", settings, "--paths " .. bench.quote(paths_file))
   result.supernet = { contestants = list, floor = floors(works) }
   show_contest(("Supernet: C = %d, %d cells, %d paths"):format(opt.channels, opt.layers, #paths), list,
                result.supernet.floor)
@@ -152,9 +160,8 @@ function sections.network()
   local cost = cnas.cost.network { genotype = "CNAS", channels = opt.network_channels, layers = opt.network_layers }
   local work = floor.network { batch = opt.batch, size = 32, channels = opt.network_channels,
                                layers = opt.network_layers, arch = cnas.genotype.named "CNAS",
-                               parameters = cost.parameters }
-  local list = contest.run { ours = ours "network", peers = peers, what = "network", settings = settings,
-                             rounds = opt.rounds, tell = tell }
+                               element = element, parameters = cost.parameters }
+  local list = compete("network", settings)
   result.network = { contestants = list, floor = floors { work } }
   show_contest(("Evaluation network: C = %d, %d cells, auxiliary head"):format(opt.network_channels,
                opt.network_layers), list, result.network.floor)
@@ -176,11 +183,12 @@ end
 -- The supernet's report with these threads and this batch, in each round one of each; medians over the rounds.
 local function ours_by(cases)
   local times = {}
+  local net = ("--precision %s --paths %s --channels %d --layers %d"):format(opt.precision, bench.quote(paths_file),
+              opt.channels, opt.layers)
   for round = 1, opt.rounds do
     for i, case in ipairs(cases) do
       tell(("%d threads, batch %d"):format(case.threads, case.batch))
-      local r = bench.run(ours("supernet", ("--paths %s --channels %d --layers %d --threads %d --batch %d"):format(
-                          bench.quote(paths_file), opt.channels, opt.layers, case.threads, case.batch)))
+      local r = bench.run(ours("supernet", ("%s --threads %d --batch %d"):format(net, case.threads, case.batch)))
       times[i] = times[i] or { train = {}, forward = {} }
       times[i].train[round], times[i].forward[round] = r.train_ms, r.forward_ms
     end
@@ -265,8 +273,8 @@ for name in opt.only:gmatch "[^,%s]+" do
   chosen[name] = true
 end
 result.processor = processor()
-say("%s, %d threads, batch %d, f32, %d rounds; medians in milliseconds", result.processor, threads, opt.batch,
-    opt.rounds)
+say("%s, %d threads, batch %d, %s, %d rounds; medians in milliseconds", result.processor, threads, opt.batch,
+    opt.precision, opt.rounds)
 for _, name in ipairs(all) do if chosen[name] then sections[name]() end end
 if result.peak then
   local p = result.peak

@@ -17,6 +17,7 @@ local opt = cnas.options { about = "Times training steps and forward passes of t
   { "nodes", default = 4, min = 1, help = "inner nodes of a cell" },
   { "size", default = 32, min = 1, help = "height and width of the images" },
   { "paths", type = "string", metavar = "FILE", help = "JSON of the paths to take instead of random ones" },
+  { "precision", default = "f32", choices = { "f32", "bf16" }, help = "what images within the cells are kept in" },
   { "json", default = false, help = "print one JSON object" } }
 
 if opt.threads then cnas.threads(opt.threads) end
@@ -31,7 +32,8 @@ if not paths then
 end
 
 local net = cnas.supernet { space = space, channels = opt.channels, layers = opt.layers, nodes = opt.nodes,
-                            classes = 10, rng = cnas.rng(opt.seed, "weights") }
+                            classes = 10, precision = opt.precision ~= "f32" and opt.precision or nil,
+                            rng = cnas.rng(opt.seed, "weights") }
 local weights = cnas.optim.sgd(net:parameters(), { lr = 0.01, momentum = 0.9, nesterov = true, weight_decay = 3e-4 })
 local x, y = bench.batch(opt.batch, opt.size, 10, rng)
 
@@ -42,7 +44,7 @@ local warm = { paths[1], paths[#paths] }
 bench.timed(train, warm)
 bench.timed(forward, warm)
 local report = { what = "supernet", threads = cnas.threads(), batch = opt.batch, steps = #paths,
-                 parameters = net:count() }
+                 precision = opt.precision, parameters = net:count() }
 bench.put(report, "train", bench.timed(train, paths))
 bench.put(report, "forward", bench.timed(forward, paths))
 report.bytes_peak = cnas.memory().bytes_peak
