@@ -82,7 +82,7 @@ typedef struct Loops {
 LOOPS(portable, 16, 7, )
 #ifdef __x86_64__
 LOOPS(avx2, 32, 14, __attribute__((target("avx2,fma"))))
-LOOPS(avx512, 64, 16, __attribute__((target("avx512f,prefer-vector-width=512"))))
+LOOPS(avx512, 64, 16, __attribute__((target("avx512f"))))
 #endif
 
 #define ROW(name, width, chains) \
