@@ -49,7 +49,7 @@ end
 
 --- Measures everybody in turn, `rounds` times. ours: our command; what, settings: what a peer is told; tell(name): is
 --- called before each. Returns the contestants, ours first: name, train_ms, forward_ms (medians over the rounds),
---- train_ratio, forward_ratio (to ours), resident_peak, resident_program.
+--- train_ratio, forward_ratio (to ours), train_rounds, forward_rounds, resident_peak, resident_program.
 function contest.run(o)
   local list, families = { contestant("cnas", o.ours) }, {}
   for _, peer in ipairs(o.peers) do
@@ -76,6 +76,7 @@ function contest.run(o)
   for _, c in ipairs(list) do
     c.train_ms, c.forward_ms = bench.median(c.train), bench.median(c.forward)
     c.train_ratio, c.forward_ratio = c.train_ms / ours.train_ms, c.forward_ms / ours.forward_ms
+    c.train_rounds, c.forward_rounds = c.train, c.forward
     c.family, c.command, c.train, c.forward = nil, nil, nil, nil
   end
   return list

@@ -14,7 +14,8 @@
 --                them first when an earlier reader left its part there. BN and ReLU are applied by who reads z.
 --   pool         the same; no inputs in the backward pass, but for a max pool one byte for each output
 --   node         reads its two edges, writes the sum. Backward reads the gradient and, for the sums of batch norm, the
---                edges. A node with one edge is that edge; without any it is zeros, which are not stored.
+--                edges; an edge that others read too gets its gradient added. A node with one edge is that edge;
+--                without any it is zeros, which are not stored.
 --   preprocess   a block that reads the nodes of a cell, which are never concatenated; at stride 2 half of every one
 -- macs of the backward pass are twice those of the forward (gradients of inputs and weights) and the depthwise part
 -- once more, which is recomputed rather than kept. Where no input wants a gradient they are the weights' alone. Left
@@ -51,7 +52,10 @@ end
 -- (the inputs are read again in the backward pass), mask (bytes kept beside), part = 1
 function Work:step(from, size, channels, o)
   local wants = o.macs > 0
-  for _, x in ipairs(from) do wants = wants or x.wants_gradient end
+  for _, x in ipairs(from) do
+    wants = wants or x.wants_gradient
+    x.readers = (x.readers or 0) + 1
+  end
   local z = self:tensor(size, channels, wants)
   local read = total(from, "bytes") * (o.part or 1)
   local mask = o.mask or 0
@@ -92,11 +96,10 @@ function Work:finish()
         if o.needs then near, far = near + x.bytes * (o.part or 1), far + fetch(x) end
         if x.wants_gradient then
           wanted = true
-          if o.sum and x.norm then x.gradient = true -- the sum's own gradient, by reference
-          else
+          if not o.sum or x.readers > 1 then -- else it is the sum's own gradient, by reference
             near = near + x.bytes * (x.gradient and 2 * (o.part or 1) or 1)
-            x.gradient = true
           end
+          x.gradient = true
         end
       end
       local macs = o.macs > 0 and o.macs * (wanted and 2 or 1) + (o.recomputed or 0) or 0
