@@ -67,6 +67,12 @@ local function peak()
   return result.peak
 end
 
+-- How many programs wanted to compute in the last minute.
+local function load_average()
+  local file <close> = assert(io.open "/proc/loadavg")
+  return tonumber(file:read "a":match "^[%d.]+")
+end
+
 local function processor()
   local file <close> = assert(io.open "/proc/cpuinfo")
   return file:read "a":match "model name%s*:%s*([^\n]*)" or "processor"
@@ -272,9 +278,13 @@ for name in opt.only:gmatch "[^,%s]+" do
   end
   chosen[name] = true
 end
-result.processor = processor()
+result.processor, result.load_average = processor(), load_average()
 say("%s, %d threads, batch %d, %s, %d rounds; medians in milliseconds", result.processor, threads, opt.batch,
     opt.precision, opt.rounds)
+if result.load_average > 0.7 then
+  say("This machine computed in the last minute (load average %.1f). If others still do, do not trust what follows.",
+      result.load_average)
+end
 for _, name in ipairs(all) do if chosen[name] then sections[name]() end end
 if result.peak then
   local p = result.peak
