@@ -144,7 +144,7 @@ CnErr cn_node_record(CnCall *call) {
   memcpy(node->attr, call->attr, sizeof node->attr);
   CnErr e = CN_OK;
   for (int i = 0; i < call->nin && e == CN_OK; i++)
-    if (call->in[i] && info->saves_in >> i & 1) e = save(&node->source[i].saved, call->in[i]);
+    if (call->in[i] && info->saves_in >> CN_INPUT_INDEX(info, i) & 1) e = save(&node->source[i].saved, call->in[i]);
   for (int i = 0; i < call->nout && e == CN_OK; i++)
     if (info->saves_out >> i & 1) e = save(&node->result[i].saved, call->out[i]);
   if (e != CN_OK) cn_node_unref(node);
@@ -242,10 +242,25 @@ static CnErr complete_gradients(CnNode *node) {
 
 static bool wanted(const Source *source) { return source->node || source->leaf; }
 
+/* Where the gradient of an input is summed up. */
+static CnTensor **gradient_of(Source *source) {
+  return source->node ? &source->node->result[source->output].gradient : &source->leaf->grad;
+}
+
+/* A sum that nobody else holds is handed to a kernel that can add to it; deliver() puts it back. */
+static bool lend_gradient(Source *source, CnTensor **gin) {
+  if (!source->node) return false; /* a leaf's outlives an error */
+  CnTensor **sum = gradient_of(source);
+  if (!*sum || (*sum)->refs > 1 || (*sum)->storage->refs > 1 || !cn_tensor_is_contiguous(*sum)) return false;
+  *gin = *sum;
+  *sum = NULL;
+  return true;
+}
+
 static CnErr run_kernel(CnNode *node, CnCall *call) {
   const CnOpInfo *info = cn_op_info(node->op->id);
   for (int i = 0; i < node->nin; i++)
-    CN_TRY(check_version(node, &node->source[i].saved, info->input[i < info->inputs ? i : info->inputs - 1].name));
+    CN_TRY(check_version(node, &node->source[i].saved, info->input[CN_INPUT_INDEX(info, i)].name));
   for (int i = 0; i < node->nout; i++) CN_TRY(check_version(node, &node->result[i].saved, "the result"));
   if (node->op->kind == CN_VIEW) return node->op->backward(call);
   const CnDeviceModule *module = NULL;
@@ -256,7 +271,9 @@ static CnErr run_kernel(CnNode *node, CnCall *call) {
                    node->op->name, cn_dtype_name(node->dtype), module->name);
   for (int i = 0; i < node->nin; i++) {
     const CnSpec *spec = &node->source[i].spec;
-    if (wanted(&node->source[i]))
+    if (!wanted(&node->source[i])) continue;
+    call->add[i] = info->input[CN_INPUT_INDEX(info, i)].adds && lend_gradient(&node->source[i], &call->gin[i]);
+    if (!call->add[i])
       CN_TRY(cn_tensor_new(&call->gin[i], spec->dtype, node->device, spec->ndim, spec->shape));
   }
   return kernel(call);
@@ -302,7 +319,7 @@ static CnErr deliver(CnNode *node, int i, CnTensor *g) {
   if (!node->op) CN_TRY(check_custom(node, source, g));
   if (cn_tensor_is_contiguous(g)) dense = cn_tensor_ref(g);
   else CN_TRY(cn_apply1(&dense, CN_OP_contiguous, g, NULL));
-  CnErr e = add_gradient(source->node ? &source->node->result[source->output].gradient : &source->leaf->grad, dense);
+  CnErr e = add_gradient(gradient_of(source), dense);
   cn_tensor_unref(dense);
   return e;
 }

@@ -59,7 +59,9 @@ static void parse_input(CnInputInfo *input, char *word) {
   size_t n = strlen(word);
   input->optional = word[n - 1] == '?';
   input->variadic = n > 3 && !strcmp(word + n - 3, "...");
-  word[n - (input->optional ? 1 : input->variadic ? 3 : 0)] = 0;
+  n -= input->optional ? 1 : input->variadic ? 3 : 0;
+  input->adds = word[n - 1] == '+';
+  word[n - (input->adds ? 1 : 0)] = 0;
   snprintf(input->name, sizeof input->name, "%.23s", word);
 }
 
@@ -121,7 +123,7 @@ static bool strided(const CnOp *op) { return op->types == CN_FLOATS_STRIDED || o
 static bool floats_only(const CnOp *op) { return op->types == CN_FLOATS || op->types == CN_FLOATS_STRIDED; }
 
 static const CnInputInfo *input_info(const CnOpInfo *info, int i) {
-  return &info->input[i < info->inputs ? i : info->inputs - 1];
+  return &info->input[CN_INPUT_INDEX(info, i)];
 }
 
 /* Counts, types and devices of the inputs; fills in the call's type and device. */
@@ -132,7 +134,8 @@ static CnErr check_inputs(CnCall *call) {
   if (call->nin > (variadic ? CN_MAX_INPUTS : info->inputs))
     return cn_fail(CN_EUSAGE, "%s: at most %d inputs, got %d",
                    op->name, variadic ? CN_MAX_INPUTS : info->inputs, call->nin);
-  if (variadic && call->nin < 1) return cn_fail(CN_EUSAGE, "%s: at least one input", op->name);
+  if (variadic && call->nin < info->inputs)
+    return cn_fail(CN_EUSAGE, "%s: at least one %s", op->name, input_info(info, info->inputs - 1)->name);
   int count = variadic ? call->nin : info->inputs;
   bool placed = false;
   for (int i = 0; i < count; i++) {

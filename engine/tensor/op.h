@@ -10,7 +10,7 @@
 #include "tensor/tensor.h"
 
 #define CN_MAX_INPUTS 16
-#define CN_MAX_OUTPUTS 3
+#define CN_MAX_OUTPUTS 4
 #define CN_MAX_ATTRS 12 /* slots */
 
 typedef enum CnOpId {
@@ -40,6 +40,7 @@ typedef struct CnCall {
   /* Backward only. */
   CnTensor *gout[CN_MAX_OUTPUTS];   /* contiguous; NULL where the output is not float */
   CnTensor *gin[CN_MAX_INPUTS];     /* contiguous, to be written whole; NULL: not wanted */
+  bool add[CN_MAX_INPUTS];          /* gin holds a gradient already, to add to; only for inputs marked `+` */
 } CnCall;
 
 typedef enum CnOpKind {
@@ -61,7 +62,7 @@ typedef struct CnOp {
   CnOpId id;
   CnOpKind kind;
   const char *name;
-  const char *inputs;  /* "x weight bias?": names; `?` optional, `...` any number, `:i64` or `:u8` another type */
+  const char *inputs;  /* "x weight bias?": names; `?` optional, `...` any number; see ops.def */
   const char *attrs;   /* "stride:pair=1 groups:int=1": see attribute kinds in ops.def */
   const char *outputs; /* "y", "y argmax*": `*` hidden, for backward only */
   CnOpTypes types;
@@ -89,6 +90,7 @@ typedef enum CnAttrKind {
 typedef struct CnInputInfo {
   char name[24];
   bool optional, variadic;
+  bool adds; /* the gradient kernel can add to what is there */
   int dtype; /* CnDtype, or -1: the call's */
 } CnInputInfo;
 
@@ -101,13 +103,15 @@ typedef struct CnAttrInfo {
 
 typedef struct CnOpInfo {
   int inputs, attrs, outputs, visible;
-  CnInputInfo input[6];
+  CnInputInfo input[8];
   CnAttrInfo attr[8];
   CnAttr defaults[CN_MAX_ATTRS];
   uint32_t saves_in, saves_out; /* bit i: backward reads input (output) i */
 } CnOpInfo;
 
 const CnOpInfo *cn_op_info(CnOpId id);
+/* The entry of info->input that describes input i of a call: the last one describes all from it on. */
+#define CN_INPUT_INDEX(info, i) ((i) < (info)->inputs ? (i) : (info)->inputs - 1)
 
 /* Writes the three slots of an rng attribute and moves the stream on past `draws` numbers (four to a counter). */
 static inline void cn_attr_rng(CnAttr *slots, CnRng *rng, int64_t draws) {

@@ -35,8 +35,34 @@ CnErr cn_shape_subsample2d(CnCall *call);
 CnErr cn_shape_dim_same(CnCall *call);
 CnErr cn_shape_cross_entropy(CnCall *call);
 CnErr cn_shape_accuracy(CnCall *call);
+CnErr cn_shape_separable_block(CnCall *call);
+CnErr cn_shape_pointwise_block(CnCall *call);
+CnErr cn_shape_reduce_block(CnCall *call);
+CnErr cn_shape_pool_block(CnCall *call);
+CnErr cn_shape_add_block(CnCall *call);
+CnErr cn_shape_norm_factors(CnCall *call);
 
 /* A dimension attribute made absolute, in place: counted from 0, `extra` beyond the last allowed (1 for unsqueeze). */
 CnErr cn_shape_dim(CnCall *call, int slot, int extra);
+
+/* What rules are made of. */
+
+/* The i-th output has the call's type and this shape. */
+void cn_shape_set(CnCall *call, int i, int ndim, const int64_t *shape);
+#define SET(call, i, ...) \
+  cn_shape_set(call, i, (int)(sizeof(int64_t[]){ __VA_ARGS__ } / sizeof(int64_t)), (const int64_t[]){ __VA_ARGS__ })
+
+/* Input i, where it is given, must have exactly this shape; a size of -1 fits any. */
+CnErr cn_shape_expect(const CnCall *call, int i, int ndim, const int64_t *shape);
+#define EXPECT(call, i, ...) \
+  cn_shape_expect(call, i, (int)(sizeof(int64_t[]){ __VA_ARGS__ } / sizeof(int64_t)), (const int64_t[]){ __VA_ARGS__ })
+
+/* Output size of a window that slides: (size + 2·pad - span) / stride + 1, span = dilation·(kernel - 1) + 1. */
+CnErr cn_shape_slide(const CnCall *call, int64_t *out, int64_t size, int64_t kernel, int64_t stride, int64_t pad,
+                     int64_t dilation);
+
+/* Output 0 of a pool with the attributes kernel, stride and padding; and an output of its shape for tap numbers. */
+CnErr cn_shape_pool(CnCall *call);
+CnErr cn_shape_argmax(CnCall *call, int output);
 
 #endif

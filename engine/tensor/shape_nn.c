@@ -3,28 +3,23 @@
 
 static const CnSpec *in(const CnCall *call, int i) { return &call->in_spec[i]; }
 
-/* The i-th output has the call's type and this shape. */
-static void set(CnCall *call, int i, int ndim, const int64_t *shape) {
+void cn_shape_set(CnCall *call, int i, int ndim, const int64_t *shape) {
   call->out_spec[i] = (CnSpec){ .dtype = call->dtype, .ndim = ndim };
   for (int d = 0; d < ndim; d++) call->out_spec[i].shape[d] = shape[d];
 }
 
-/* Input i must have exactly this shape; a size of -1 fits any. */
-static CnErr expect(const CnCall *call, int i, int ndim, const int64_t *shape) {
+CnErr cn_shape_expect(const CnCall *call, int i, int ndim, const int64_t *shape) {
   const CnSpec *spec = in(call, i);
   if (spec->ndim == -1) return CN_OK; /* optional and not given */
   bool fits = spec->ndim == ndim;
   for (int d = 0; fits && d < ndim; d++) fits = shape[d] == -1 || shape[d] == spec->shape[d];
   if (fits) return CN_OK;
   char a[160], b[160];
-  return cn_fail(CN_EUSAGE, "%s: %s must be %s%s, got %s", call->op->name, cn_op_info(call->op->id)->input[i].name,
+  const CnOpInfo *info = cn_op_info(call->op->id);
+  return cn_fail(CN_EUSAGE, "%s: %s must be %s%s, got %s", call->op->name, info->input[CN_INPUT_INDEX(info, i)].name,
                  cn_shape_text(ndim, shape, a), ndim == 4 && shape[0] == -1 ? " (N,H,W,C)" : "",
                  cn_shape_text(spec->ndim, spec->shape, b));
 }
-#define EXPECT(call, i, ...) \
-  expect(call, i, (int)(sizeof(int64_t[]){ __VA_ARGS__ } / sizeof(int64_t)), (const int64_t[]){ __VA_ARGS__ })
-#define SET(call, i, ...) \
-  set(call, i, (int)(sizeof(int64_t[]){ __VA_ARGS__ } / sizeof(int64_t)), (const int64_t[]){ __VA_ARGS__ })
 
 CnErr cn_shape_matmul(CnCall *call) {
   const int64_t *x = in(call, 0)->shape, *y = in(call, 1)->shape;
@@ -56,9 +51,8 @@ CnErr cn_shape_lstm_gates(CnCall *call) {
   return CN_OK;
 }
 
-/* Output size of a window that slides: (size + 2·pad - span) / stride + 1, span = dilation·(kernel - 1) + 1. */
-static CnErr slide(const CnCall *call, int64_t *out, int64_t size, int64_t kernel, int64_t stride, int64_t pad,
-                   int64_t dilation) {
+CnErr cn_shape_slide(const CnCall *call, int64_t *out, int64_t size, int64_t kernel, int64_t stride, int64_t pad,
+                     int64_t dilation) {
   const char *name = call->op->name;
   const int64_t limit = 1 << 20;
   if (kernel < 1 || kernel > limit)
@@ -90,13 +84,13 @@ CnErr cn_shape_conv2d(CnCall *call) {
     return cn_fail(CN_EUSAGE, "conv2d: groups must divide the %lld output channels, got %lld",
                    (long long)w[3], (long long)groups);
   CN_TRY(EXPECT(call, 2, w[3]));
-  CN_TRY(slide(call, &height, x[1], w[0], a[0].i, a[2].i, a[4].i));
-  CN_TRY(slide(call, &width, x[2], w[1], a[1].i, a[3].i, a[5].i));
+  CN_TRY(cn_shape_slide(call, &height, x[1], w[0], a[0].i, a[2].i, a[4].i));
+  CN_TRY(cn_shape_slide(call, &width, x[2], w[1], a[1].i, a[3].i, a[5].i));
   SET(call, 0, x[0], height, width, w[3]);
   return CN_OK;
 }
 
-static CnErr pool(CnCall *call) {
+CnErr cn_shape_pool(CnCall *call) {
   CN_TRY(EXPECT(call, 0, -1, -1, -1, -1));
   const int64_t *x = in(call, 0)->shape;
   const CnAttr *a = call->attr;
@@ -105,22 +99,26 @@ static CnErr pool(CnCall *call) {
     return cn_fail(CN_EUSAGE, "%s: padding must be at most half the kernel, got %lld,%lld for %lld,%lld",
                    call->op->name,
                    (long long)a[4].i, (long long)a[5].i, (long long)a[0].i, (long long)a[1].i);
-  CN_TRY(slide(call, &height, x[1], a[0].i, a[2].i, a[4].i, 1));
-  CN_TRY(slide(call, &width, x[2], a[1].i, a[3].i, a[5].i, 1));
+  CN_TRY(cn_shape_slide(call, &height, x[1], a[0].i, a[2].i, a[4].i, 1));
+  CN_TRY(cn_shape_slide(call, &width, x[2], a[1].i, a[3].i, a[5].i, 1));
   SET(call, 0, x[0], height, width, x[3]);
   return CN_OK;
 }
 
-CnErr cn_shape_avg_pool2d(CnCall *call) { return pool(call); }
+CnErr cn_shape_avg_pool2d(CnCall *call) { return cn_shape_pool(call); }
+
+CnErr cn_shape_argmax(CnCall *call, int output) {
+  if (call->attr[0].i * call->attr[1].i > 255)
+    return cn_fail(CN_EUSAGE, "%s: a window of at most 255 pixels, got %lld,%lld", call->op->name,
+                   (long long)call->attr[0].i, (long long)call->attr[1].i);
+  call->out_spec[output] = call->out_spec[0];
+  call->out_spec[output].dtype = CN_U8;
+  return CN_OK;
+}
 
 CnErr cn_shape_max_pool2d(CnCall *call) {
-  CN_TRY(pool(call));
-  if (call->attr[0].i * call->attr[1].i > 255)
-    return cn_fail(CN_EUSAGE, "max_pool2d: a window of at most 255 pixels, got %lld,%lld", (long long)call->attr[0].i,
-                   (long long)call->attr[1].i);
-  call->out_spec[1] = call->out_spec[0];
-  call->out_spec[1].dtype = CN_U8;
-  return CN_OK;
+  CN_TRY(cn_shape_pool(call));
+  return cn_shape_argmax(call, 1);
 }
 
 CnErr cn_shape_global_avg_pool2d(CnCall *call) {
@@ -169,7 +167,7 @@ CnErr cn_shape_cross_entropy(CnCall *call) {
     return cn_fail(CN_EUSAGE, "cross_entropy: smoothing must be in [0, 1), got %g", smoothing);
   if (in(call, 0)->shape[0] < 1 || in(call, 0)->shape[1] < (smoothing > 0 ? 2 : 1))
     return cn_fail(CN_EUSAGE, "cross_entropy: x is empty");
-  set(call, 0, 0, NULL);
+  cn_shape_set(call, 0, 0, NULL);
   return CN_OK;
 }
 
@@ -180,6 +178,6 @@ CnErr cn_shape_accuracy(CnCall *call) {
   if (k < 1 || k > in(call, 0)->shape[1] || in(call, 0)->shape[0] < 1)
     return cn_fail(CN_EUSAGE, "accuracy: k must be from 1 to the %lld classes of a batch that is not empty, got %lld",
                    (long long)in(call, 0)->shape[1], (long long)k);
-  set(call, 0, 0, NULL);
+  cn_shape_set(call, 0, 0, NULL);
   return CN_OK;
 }

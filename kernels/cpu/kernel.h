@@ -65,6 +65,9 @@ typedef REAL VREAL_UNALIGNED __attribute__((vector_size(VBYTES), aligned(sizeof(
 #define VSTORE(p, v) (*(VREAL_UNALIGNED *)(p) = (VREAL_UNALIGNED)(v))
 #endif
 
+/* An element of an image in memory, as the blocks keep it; they compute in REAL (see block.h). */
+typedef REAL STORED;
+
 #define CN_MIN(a, b) ((a) < (b) ? (a) : (b))
 #define CN_MAX(a, b) ((a) > (b) ? (a) : (b))
 

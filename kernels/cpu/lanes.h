@@ -8,6 +8,9 @@
 #define CN_LANES_H
 
 #include <omp.h>
+#if defined(__AVX512F__)
+#include <immintrin.h>
+#endif
 
 #include "kernels/cpu/kernel.h"
 
@@ -40,6 +43,33 @@ CN_INLINE void vstore_some(REAL *p, VREAL v, int lanes) {
 }
 
 CN_INLINE VREAL vsplat(REAL x) { return (VREAL){ 0 } + x; }
+
+/* A mask has all bits of a lane set or none. */
+typedef __typeof__((VREAL){ 0 } < (VREAL){ 0 }) VMASK;
+
+/* max(x, 0), NaN stays NaN. */
+CN_INLINE VREAL vrectify(VREAL x) {
+#if defined(__AVX512F__) && defined(CN_REAL_f64)
+  return (VREAL)_mm512_max_pd(_mm512_setzero_pd(), (__m512d)x);
+#elif defined(__AVX512F__)
+  return (VREAL)_mm512_max_ps(_mm512_setzero_ps(), (__m512)x);
+#else
+  VMASK below = x < 0;
+  return (VREAL)(~below & (VMASK)x);
+#endif
+}
+
+/* `value` where x is above 0 or NaN, else 0: the gradient of vrectify. */
+CN_INLINE VREAL vpass_positive(VREAL x, VREAL value) {
+#if defined(__AVX512F__) && defined(CN_REAL_f64)
+  return (VREAL)_mm512_maskz_mov_pd(_mm512_cmp_pd_mask((__m512d)x, _mm512_setzero_pd(), _CMP_NLE_UQ), (__m512d)value);
+#elif defined(__AVX512F__)
+  return (VREAL)_mm512_maskz_mov_ps(_mm512_cmp_ps_mask((__m512)x, _mm512_setzero_ps(), _CMP_NLE_UQ), (__m512)value);
+#else
+  VMASK stopped = x <= 0;
+  return (VREAL)(~stopped & (VMASK)value);
+#endif
+}
 
 /* Slots of a channel count: how many, where one begins, how many lanes each has. */
 CN_INLINE int slot_count(int64_t channels) { return (int)CN_CEIL_DIV(channels, VLEN); }

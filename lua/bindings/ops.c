@@ -170,30 +170,32 @@ static bool broadcasts(const CnOp *op) {
          (op->types == CN_ANY_STRIDED || op->types == CN_FLOATS_STRIDED);
 }
 
+/* The tensors of an input of any number, from argument `arg` on or in a list there, after the *nin others. */
+static int read_rest(lua_State *L, const CnOp *op, int arg, CnTensor **in, int *nin) {
+  bool list = lua_istable(L, arg);
+  int n = 0;
+  for (;; n++) {
+    if (list) lua_rawgeti(L, arg, n + 1);
+    else if (arg + n <= lua_gettop(L)) lua_pushvalue(L, arg + n);
+    else lua_pushnil(L);
+    bool more = is_tensor(L, -1);
+    if (more && *nin == CN_MAX_INPUTS) luaL_error(L, "%s: at most %d tensors", op->name, CN_MAX_INPUTS);
+    if (more) in[(*nin)++] = cnL_checktensor(L, -1);
+    lua_pop(L, 1); /* the argument or the list keeps it alive */
+    if (!more) break;
+  }
+  return list ? arg + 1 : arg + n;
+}
+
 /* Collects tensors from the arguments; returns the first argument that is not one. */
 static int read_inputs(lua_State *L, const CnOp *op, const CnOpInfo *info, CnTensor **in, int *nin) {
-  int arg = 1;
-  *nin = 0;
-  if (info->inputs && info->input[info->inputs - 1].variadic) {
-    bool list = lua_istable(L, 1);
-    int n = 0;
-    for (;; n++) {
-      if (list) lua_rawgeti(L, 1, n + 1);
-      else if (n < lua_gettop(L)) lua_pushvalue(L, n + 1);
-      else lua_pushnil(L);
-      bool more = is_tensor(L, -1);
-      if (more && n == CN_MAX_INPUTS) luaL_error(L, "%s: at most %d tensors", op->name, CN_MAX_INPUTS);
-      if (more) in[n] = cnL_checktensor(L, -1);
-      lua_pop(L, 1); /* the argument or the list keeps it alive */
-      if (!more) break;
-    }
-    *nin = n;
-    return list ? 2 : n + 1;
-  }
+  int arg = 1, named = info->inputs;
+  bool variadic = named && info->input[named - 1].variadic;
+  if (variadic) named--;
   const CnTensor *like = NULL;
   for (int i = 1; i <= info->inputs && !like; i++)
     if (is_tensor(L, i) && info->input[i - 1].dtype < 0) like = cnL_checktensor(L, i);
-  for (int i = 0; i < info->inputs; i++) {
+  for (int i = 0; i < named; i++) {
     const CnInputInfo *input = &info->input[i];
     if (is_tensor(L, arg)) {
       in[i] = cnL_checktensor(L, arg++);
@@ -206,8 +208,8 @@ static int read_inputs(lua_State *L, const CnOp *op, const CnOpInfo *info, CnTen
       luaL_error(L, "%s: %s must be a tensor, got %s", op->name, input->name, luaL_typename(L, arg));
     }
   }
-  *nin = info->inputs;
-  return arg;
+  *nin = named;
+  return variadic ? read_rest(L, op, arg, in, nin) : arg;
 }
 
 static int apply(lua_State *L) {

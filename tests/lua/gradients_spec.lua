@@ -258,6 +258,18 @@ local cases = {
     case({ input { 2, 2, 2, 3 }, input { 3 }, input { 3 }, still { 3 }, variance(3) }, { training = false }),
     case({ input { 2, 3 }, NONE, NONE, still { 3 }, variance(3) }, { training = false }),
   },
+  add_block = {
+    case { input { 2, 3, 3, 4 }, input { 2, 3, 3, 4 }, NONE, NONE, NONE, NONE, NONE, NONE },
+    case { input { 2, 3, 2, 17 }, input { 2, 3, 2, 17 }, input { 17 }, input { 17 }, NONE, NONE, NONE, still { 2 } },
+    case { input { 1, 2, 2, 16 }, input { 1, 2, 2, 16 }, input { 16 }, input { 16 }, input { 16 }, input { 16 },
+           still { 1 }, NONE },
+  },
+  norm_factors = {
+    case({ input { 5 }, positive { 5 }, NONE, NONE, NONE, NONE }, { count = 7 }),
+    case({ input { 5 }, positive { 5 }, input { 5 }, input { 5 }, still { 5 }, variance(5) }, { count = 7, eps = 0.1 }),
+    case({ input { 5 }, positive { 5 }, input { 5 }, input { 5 }, still { 5 }, variance(5) },
+         { count = 7, training = false }),
+  },
   subsample2d = {
     case { input { 2, 4, 6, 3 } },
     case({ input { 1, 5, 7, 2 } }, { offset = 1 }),

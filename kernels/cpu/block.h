@@ -1,0 +1,72 @@
+/* block.h - what the blocks share: an image read through scale, shift and ReLU, the statistics of a result, and both
+** backwards.
+**
+** Images in memory are STORED and dense: pixel after pixel, `channels` elements each. Scratch memory is REAL, its pixels
+** `pitch` elements apart. All these routines run on the calling thread over a strip of pixels, so that a block calls
+** them while the strip is in the cache; strips of at most 256 pixels keep the digits of f32 sums. Sums belong to pieces
+** of work, which are cut by shape alone, and are added up in the order of the pieces. */
+#ifndef CN_BLOCK_H
+#define CN_BLOCK_H
+
+#include "kernels/cpu/lanes.h"
+
+CN_INLINE VREAL load_stored(const STORED *p, int lanes) { return vload_some(p, lanes); }
+CN_INLINE void store_stored(STORED *p, VREAL v, int lanes) { vstore_some(p, v, lanes); }
+
+/* ---- forward ---- */
+
+/* How a block reads an image: f(x * scale + shift), f being ReLU or nothing. */
+typedef struct Reader {
+  const REAL *scale, *shift; /* (channels); NULL: x as it is */
+  bool relu;
+  int64_t channels;
+} Reader;
+
+/* ReLU keeps NaN, as row relu does. */
+CN_INLINE VREAL read_vector(const Reader *r, VREAL x, VREAL scale, VREAL shift) {
+  if (r->scale != NULL) x = x * scale + shift;
+  return r->relu ? vrectify(x) : x;
+}
+
+/* `pixels` pixels from x on into `to`. */
+void FN(read_pixels)(const Reader *r, const STORED *x, int64_t pixels, REAL *to, int64_t pitch);
+
+/* Adds the sums of z and of its squares over the pixels to sums[0 … channels-1] and to those behind. */
+void FN(add_statistics)(const STORED *z, int64_t pixels, int64_t channels, double *sums);
+
+/* Mean and biased variance of `count` values from the sums (2 * channels) of each piece. */
+void FN(finish_statistics)(int64_t pieces, int64_t channels, int64_t count, const double *sums, REAL *mean, REAL *var);
+
+/* ---- backward ---- */
+
+/* The gradient of z when its mean and variance have gradients too: g + z * by_z + shift. */
+typedef struct Incoming {
+  const STORED *g, *z;
+  int64_t channels;
+  REAL *by_z, *shift; /* (channels), one block of memory at by_z */
+} Incoming;
+
+/* Outputs 0, 1, 2 of the call are z, mean, var, saved and with gradients. cn_free(out->by_z) when done. */
+CnErr FN(incoming_new)(Incoming *out, const CnCall *call);
+
+/* Pixels first … first+pixels-1 into `to`. */
+void FN(read_gradient)(const Incoming *v, int64_t first, int64_t pixels, REAL *to, int64_t pitch);
+
+/* `g` is the gradient of what was read from x. Writes that of x to gx, or adds it (`add`); gx NULL: not wanted. Adds
+** those of scale and shift to sums[0 … channels-1] and to those behind; sums NULL: not wanted. */
+void FN(write_gradient)(const Reader *r, const STORED *x, const REAL *g, int64_t pitch, int64_t pixels, STORED *gx,
+                        bool add, double *sums);
+
+/* The sums (2 * channels) of the pieces added up, where they are wanted (not NULL). */
+void FN(finish_factors)(int64_t pieces, int64_t channels, const double *sums, REAL *gscale, REAL *gshift);
+
+/* ---- calls ---- */
+
+CN_INLINE const REAL *block_input(const CnCall *call, int i) {
+  return i < call->nin && call->in[i] != NULL ? DATA(const REAL, call->in[i]) : NULL;
+}
+CN_INLINE REAL *block_wanted(const CnCall *call, int i) {
+  return i < call->nin && call->gin[i] != NULL ? DATA(REAL, call->gin[i]) : NULL;
+}
+
+#endif
