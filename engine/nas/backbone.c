@@ -99,32 +99,52 @@ static CnModule *classifier(const CnModule *m) { return m->slots[m->count - 1].c
 /* ---- running ---- */
 
 /* s[0] and s[1]: the inputs of the first cell. */
-static CnErr run_stems(CnModule *m, const CnBackbone *b, CnTensor *images, CnTensor *s[2]) {
-  CN_TRY(cn_module_forward1(stem(m, 0), &s[0], images));
-  if (b->stems == 1) {
-    s[1] = cn_tensor_ref(s[0]);
-    return CN_OK;
-  }
-  return cn_module_forward1(stem(m, 1), &s[1], s[0]);
+static CnErr run_stems(CnModule *m, const CnBackbone *b, CnTensor *images, CnFeature s[2]) {
+  CnFeature from = { .count = 1, .x = { images } };
+  CN_TRY(cn_module_pass(stem(m, 0), &s[0], &from));
+  if (b->stems == 2) return cn_module_pass(stem(m, 1), &s[1], &s[0]);
+  s[1] = cn_feature_copy(&s[0]);
+  return CN_OK;
 }
 
 /* Each cell's output takes the place of the last one's. */
-static CnErr run_cells(CnModule *m, const CnBackbone *b, CnTensor *s[2], CnTensor **tapped, const CnCellCall call[2]) {
+static CnErr run_cells(CnModule *m, const CnBackbone *b, CnFeature s[2], CnTensor **tapped, const CnCellCall call[2]) {
   for (int i = 0; i < b->layers; i++) {
-    CnTensor *y;
-    CnErr e = cn_cell_forward(cell(m, b, i), &y, s[0], s[1], &call[cn_cell_is_reduction(cell(m, b, i))]);
+    CnFeature y = { 0 };
+    CnErr e = cn_cell_forward(cell(m, b, i), &y, &s[0], &s[1], &call[cn_cell_is_reduction(cell(m, b, i))]);
     if (e != CN_OK) return cn_fail_within(e, "in cells.%d: ", i);
-    cn_tensor_unref(s[0]);
+    cn_feature_clear(&s[0]);
     s[0] = s[1];
     s[1] = y;
-    if (i == b->tap && tapped != NULL) *tapped = cn_tensor_ref(y);
+    if (i == b->tap && tapped != NULL) CN_TRY(cn_feature_write(&y, tapped));
   }
   return CN_OK;
 }
 
-static CnErr classify(CnModule *m, CnTensor **logits, CnTensor *x) {
+/* The mean of each channel over the image: (N,C). The images of a feature are averaged one by one, then joined. */
+static CnErr average(const CnFeature *x, CnTensor **out) {
+  CnFeature means = { 0 };
+  CnErr e = CN_OK;
+  if (x->scale != NULL) {
+    CnTensor *written;
+    CN_TRY(cn_feature_write(x, &written));
+    e = cn_apply1(out, CN_OP_global_avg_pool2d, written, NULL);
+    cn_tensor_unref(written);
+    return e;
+  }
+  for (int i = 0; i < x->count && e == CN_OK; i++) {
+    e = cn_apply1(&means.x[i], CN_OP_global_avg_pool2d, x->x[i], NULL);
+    if (e == CN_OK) means.count++;
+  }
+  if (e == CN_OK && means.count == 1) *out = cn_tensor_ref(means.x[0]);
+  else if (e == CN_OK) e = cn_apply(out, CN_OP_concat, means.x, means.count, (CnAttr[]){ { 1 } });
+  cn_feature_clear(&means);
+  return e;
+}
+
+static CnErr classify(CnModule *m, CnTensor **logits, const CnFeature *x) {
   CnTensor *features;
-  CN_TRY(cn_apply1(&features, CN_OP_global_avg_pool2d, x, NULL));
+  CN_TRY(average(x, &features));
   CnErr e = cn_module_forward1(classifier(m), logits, features);
   cn_tensor_unref(features);
   return e;
@@ -132,13 +152,13 @@ static CnErr classify(CnModule *m, CnTensor **logits, CnTensor *x) {
 
 CnErr cn_backbone_forward(CnModule *m, const CnBackbone *b, CnTensor **logits, CnTensor **tapped, CnTensor *images,
                           const CnCellCall call[2]) {
-  CnTensor *s[2] = { NULL, NULL };
+  CnFeature s[2] = { { 0 } };
   if (tapped != NULL) *tapped = NULL;
   CnErr e = run_stems(m, b, images, s);
   if (e == CN_OK) e = run_cells(m, b, s, tapped, call);
-  cn_tensor_unref(s[0]);
-  if (e == CN_OK) e = classify(m, logits, s[1]);
-  cn_tensor_unref(s[1]);
+  cn_feature_clear(&s[0]);
+  if (e == CN_OK) e = classify(m, logits, &s[1]);
+  cn_feature_clear(&s[1]);
   if (e != CN_OK && tapped != NULL) {
     cn_tensor_unref(*tapped);
     *tapped = NULL;

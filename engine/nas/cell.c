@@ -14,6 +14,8 @@
 #define STATES (CN_MAX_NODES + 2)
 #define FIRST_OP 2 /* slot of the first operation */
 
+_Static_assert(CN_MAX_NODES <= CN_MAX_JOINED, "a cell's output is a feature");
+
 typedef struct Cell {
   int nodes, operations; /* inner nodes; candidates on an edge (supernet) */
   int64_t channels;
@@ -130,98 +132,109 @@ static CnErr find_route(const CnModule *m, const CnCellCall *call, Route *r) {
 
 /* ---- running ---- */
 
-static CnErr drop_path(CnTensor **y, const CnCellCall *call) {
-  CnTensor *dropped;
+/* What drop-path leaves of an edge: for each image 0 or 1/(1-p), as an (N) tensor; none for an identity. */
+static CnErr draw_keep(CnTensor **out, const CnModule *op, const CnFeature *y, const CnCellCall *call) {
+  *out = NULL;
+  if (call->drop_path <= 0 || cn_identity_is(op)) return CN_OK;
+  CnTensor *ones;
+  int64_t images = y->x[0]->shape[0];
   CnAttr attr[CN_MAX_ATTRS] = { { .f = call->drop_path } };
-  cn_attr_rng(attr + 1, call->noise, (*y)->shape[0]); /* a number for each image */
-  CN_TRY(cn_apply1(&dropped, CN_OP_drop_path, *y, attr));
-  cn_tensor_unref(*y);
-  *y = dropped;
-  return CN_OK;
+  cn_attr_rng(attr + 1, call->noise, images);
+  CN_TRY(cn_tensor_new(&ones, y->x[0]->dtype, cn_feature_device(y), 1, &images));
+  CnErr e = cn_apply1(NULL, CN_OP_fill, ones, (CnAttr[]){ { .f = 1 } });
+  if (e == CN_OK) e = cn_apply1(out, CN_OP_drop_path, ones, attr);
+  cn_tensor_unref(ones);
+  return e;
 }
 
-/* Adds `y` to *sum (NULL: nothing yet) and takes its reference over. */
-static CnErr add_to(CnTensor **sum, CnTensor *y) {
-  CnTensor *z;
-  if (*sum == NULL) {
-    *sum = y;
-    return CN_OK;
-  }
-  CnErr e = cn_apply2(&z, CN_OP_add, *sum, y, NULL);
-  cn_tensor_unref(y);
-  CN_TRY(e);
-  cn_tensor_unref(*sum);
-  *sum = z;
-  return CN_OK;
-}
+/* The edges into one node that have run: at most two, no "none" among them. */
+typedef struct Edges {
+  int count;
+  CnFeature y[2];
+  CnTensor *keep[2];
+} Edges;
 
-/* One edge into *sum. */
-static CnErr run_edge(CnModule *op, CnTensor *x, CnTensor **sum, const CnCellCall *call) {
-  CnTensor *y;
+static CnErr run_edge(CnModule *op, const CnFeature *x, Edges *edges, const CnCellCall *call) {
   if (cn_zero_is(op)) return CN_OK;
-  CN_TRY(cn_module_forward1(op, &y, x));
-  CnErr e = call->drop_path > 0 && !cn_identity_is(op) ? drop_path(&y, call) : CN_OK;
-  if (e != CN_OK) {
-    cn_tensor_unref(y);
-    return e;
-  }
-  return add_to(sum, y);
+  int i = edges->count;
+  CN_TRY(cn_module_pass(op, &edges->y[i], x));
+  edges->count++;
+  return draw_keep(&edges->keep[i], op, &edges->y[i], call);
 }
 
 /* Zeros of a node's shape, which follows from the preprocessed input's. */
-static CnErr zero_node(const Cell *c, const CnSpec *input, CnDevice device, CnTensor **out) {
+static CnErr zero_node(const Cell *c, const CnSpec *input, CnDevice device, CnFeature *out) {
   int64_t shape[4], stride = c->reduction ? 2 : 1;
   memcpy(shape, input->shape, sizeof shape);
   for (int d = 1; d <= 2; d++) shape[d] = (shape[d] + stride - 1) / stride;
-  return cn_tensor_zeros(out, input->dtype, device, 4, shape);
+  CN_TRY(cn_tensor_zeros(&out->x[0], input->dtype, device, 4, shape));
+  out->count = 1;
+  return CN_OK;
+}
+
+/* A node is written down, because several read it. */
+static CnErr run_node(const Route *r, int to, CnFeature state[STATES], const CnCellCall *call) {
+  Edges edges = { 0 };
+  CnErr e = CN_OK;
+  for (int i = 0; i < r->arch->count && e == CN_OK; i++) {
+    const CnTriple *t = &r->arch->triple[i];
+    if (t->to != to) continue;
+    e = run_edge(r->op[i], &state[t->from], &edges, call);
+    if (e != CN_OK) e = cn_fail_within(e, "in %s: ", r->name[i]);
+  }
+  if (e == CN_OK && edges.count > 0)
+    e = cn_feature_add(&state[to], &edges.y[0], &edges.y[1], edges.keep[0], edges.keep[1]);
+  for (int i = 0; i < 2; i++) {
+    cn_feature_clear(&edges.y[i]);
+    cn_tensor_unref(edges.keep[i]);
+  }
+  return e;
 }
 
 /* state[2 …] from state[0] and state[1], which are let go when no later node reads them. */
-static CnErr run_nodes(const Cell *c, const Route *r, CnTensor *state[STATES], const CnCellCall *call) {
-  CnSpec input = cn_tensor_spec(state[0]);
-  CnDevice device = cn_tensor_device(state[0]);
+static CnErr run_nodes(const Cell *c, const Route *r, CnFeature state[STATES], const CnCellCall *call) {
+  CnSpec input = cn_feature_spec(&state[0]);
+  CnDevice device = cn_feature_device(&state[0]);
   for (int to = 2; to < c->nodes + 2; to++) {
-    for (int i = 0; i < r->arch->count; i++) {
-      const CnTriple *t = &r->arch->triple[i];
-      if (t->to != to) continue;
-      CnErr e = run_edge(r->op[i], state[t->from], &state[to], call);
-      if (e != CN_OK) return cn_fail_within(e, "in %s: ", r->name[i]);
-    }
-    if (state[to] == NULL) CN_TRY(zero_node(c, &input, device, &state[to]));
-    for (int f = 0; f < 2; f++) {
-      if (r->last_reader[f] > to) continue;
-      cn_tensor_unref(state[f]);
-      state[f] = NULL;
-    }
+    CN_TRY(run_node(r, to, state, call));
+    if (state[to].count == 0) CN_TRY(zero_node(c, &input, device, &state[to]));
+    for (int f = 0; f < 2; f++)
+      if (r->last_reader[f] <= to) cn_feature_clear(&state[f]);
   }
   return CN_OK;
 }
 
-static CnErr join_nodes(const Route *r, CnTensor *const state[STATES], CnTensor **out) {
-  CnTensor *in[CN_MAX_NODES];
-  CnAttr channels = { 3 };
-  for (int i = 0; i < r->concat_count; i++) in[i] = state[r->concat[i]];
-  return cn_apply(out, CN_OP_concat, in, r->concat_count, &channels);
+/* The output: nodes whose channels count as joined. */
+static CnErr join_nodes(const Route *r, const CnFeature state[STATES], CnFeature *out) {
+  CnFeature joined = { .count = r->concat_count };
+  for (int i = 0; i < r->concat_count; i++) joined.x[i] = state[r->concat[i]].x[0];
+  if (cn_blocks_wanted(&joined)) {
+    *out = cn_feature_copy(&joined);
+    return CN_OK;
+  }
+  CN_TRY(cn_feature_write(&joined, &out->x[0]));
+  out->count = 1;
+  return CN_OK;
 }
 
-static CnErr bring_inputs(CnModule *m, CnTensor *state[STATES], CnTensor *s0, CnTensor *s1) {
-  CnTensor *s[2] = { s0, s1 };
+static CnErr bring_inputs(CnModule *m, CnFeature state[STATES], const CnFeature *s0, const CnFeature *s1) {
+  const CnFeature *s[2] = { s0, s1 };
   for (int i = 0; i < 2; i++) {
-    CnErr e = cn_module_forward1(m->slots[i].child, &state[i], s[i]);
+    CnErr e = cn_module_pass(m->slots[i].child, &state[i], s[i]);
     if (e != CN_OK) return cn_fail_within(e, "in %s: ", m->slots[i].name);
   }
   return CN_OK;
 }
 
-CnErr cn_cell_forward(CnModule *m, CnTensor **out, CnTensor *s0, CnTensor *s1, const CnCellCall *call) {
+CnErr cn_cell_forward(CnModule *m, CnFeature *out, const CnFeature *s0, const CnFeature *s1, const CnCellCall *call) {
   const Cell *c = m->data;
-  CnTensor *state[STATES] = { NULL };
+  CnFeature state[STATES] = { { 0 } };
   Route r;
   CN_TRY(find_route(m, call, &r));
   CnErr e = bring_inputs(m, state, s0, s1);
   if (e == CN_OK) e = run_nodes(c, &r, state, call);
   if (e == CN_OK) e = join_nodes(&r, state, out);
-  for (int i = 0; i < STATES; i++) cn_tensor_unref(state[i]);
+  for (int i = 0; i < STATES; i++) cn_feature_clear(&state[i]);
   return e;
 }
 

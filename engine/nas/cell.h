@@ -33,8 +33,9 @@ typedef struct CnCellCall {
   CnRng *noise;                    /* moved on when drop_path is above 0 */
 } CnCellCall;
 
-/* s0 (cell before last) and s1 (last) -> (N,H,W,channels of the output). */
-CnErr cn_cell_forward(CnModule *cell, CnTensor **out, CnTensor *s0, CnTensor *s1, const CnCellCall *call);
+/* s0 (cell before last) and s1 (last) -> (N,H,W,channels of the output), the cell's nodes joined. */
+CnErr cn_cell_forward(CnModule *cell, CnFeature *out, const CnFeature *s0, const CnFeature *s1,
+                      const CnCellCall *call);
 /* Adds the cost of such a call on inputs like *s0 and *s1; *s1 becomes the output's. */
 CnErr cn_cell_cost(const CnModule *cell, CnCost *cost, const CnSpec *s0, CnSpec *s1, const CnCellCall *call);
 bool cn_cell_is_reduction(const CnModule *cell);

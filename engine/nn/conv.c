@@ -67,6 +67,55 @@ bool cn_conv2d_is(const CnModule *m) {
   return m->kind == &conv2d_kind;
 }
 
+/* A result with its statistics, from a block's three outputs; takes them over. */
+static void set_block(CnFeature *out, CnTensor *const y[CN_MAX_OUTPUTS]) {
+  *out = (CnFeature){ .count = 1, .x = { y[0] }, .mean = y[1], .var = y[2] };
+}
+
+static bool takes(const CnConv2dOptions *o, const CnFeature *x) {
+  CnSpec spec = cn_feature_spec(x);
+  return spec.ndim == 4 && spec.shape[3] == o->inp;
+}
+
+static bool is_plain_1x1(const CnConv2dOptions *o) {
+  return o->kernel[0] == 1 && o->kernel[1] == 1 && o->stride[0] == 1 && o->stride[1] == 1 && o->padding[0] == 0 &&
+         o->padding[1] == 0 && o->groups == 1 && !o->bias;
+}
+
+bool cn_conv2d_is_pointwise(const CnModule *m, const CnFeature *x) {
+  return cn_conv2d_is(m) && is_plain_1x1(m->data) && takes(m->data, x);
+}
+
+CnErr cn_conv2d_pass_pointwise(CnModule *m, bool relu, CnFeature *out, const CnFeature *x) {
+  CnTensor *in[3 + CN_MAX_JOINED] = { m->slots[0].tensor, x->scale, x->shift }, *y[CN_MAX_OUTPUTS];
+  CnAttr attr[CN_MAX_ATTRS] = { { relu } };
+  for (int i = 0; i < x->count; i++) in[3 + i] = x->x[i];
+  CN_TRY(cn_apply(y, CN_OP_pointwise_block, in, 3 + x->count, attr));
+  set_block(out, y);
+  return CN_OK;
+}
+
+bool cn_conv2d_is_separable(const CnModule *depthwise, const CnModule *pointwise, const CnFeature *x) {
+  if (!cn_conv2d_is(depthwise) || !cn_conv2d_is(pointwise) || x->count != 1) return false;
+  const CnConv2dOptions *d = depthwise->data, *p = pointwise->data;
+  CnSpec spec = cn_feature_spec(x);
+  CnCost none = { 0 };
+  return d->groups == d->inp && d->inp == d->out && !d->bias && is_plain_1x1(p) && p->inp == d->out && takes(d, x) &&
+         conv_cost(depthwise, &none, &spec) == CN_OK;
+}
+
+CnErr cn_conv2d_pass_separable(CnModule *depthwise, CnModule *pointwise, bool relu, CnFeature *out,
+                               const CnFeature *x) {
+  const CnConv2dOptions *o = depthwise->data;
+  CnTensor *in[5] = { x->x[0], depthwise->slots[0].tensor, pointwise->slots[0].tensor, x->scale, x->shift };
+  CnTensor *y[CN_MAX_OUTPUTS];
+  CnAttr attr[CN_MAX_ATTRS] = { { o->stride[0] },  { o->stride[1] },   { o->padding[0] }, { o->padding[1] },
+                                { o->dilation[0] }, { o->dilation[1] }, { relu } };
+  CN_TRY(cn_apply(y, CN_OP_separable_block, in, 5, attr));
+  set_block(out, y);
+  return CN_OK;
+}
+
 static CnErr conv_check(CnConv2dOptions *o) {
   for (int d = 0; d < 2; d++) {
     if (o->kernel[d] == 0) o->kernel[d] = 1;
@@ -117,6 +166,27 @@ static CnErr reduce_grid(CnModule *conv, CnTensor **out, CnTensor *x, const int6
   return e;
 }
 
+/* All of it but the normalisation in one block, which follows as scale and shift. */
+static CnErr reduce_pass(CnModule *self, CnFeature *out, const CnFeature *x) {
+  CnModule *conv_1 = self->slots[CONV_1].child, *conv_2 = self->slots[CONV_2].child, *bn = self->slots[BN].child;
+  if (!cn_blocks_wanted(x) || !takes(conv_1->data, x)) {
+    CnTensor *written, *y;
+    CN_TRY(cn_feature_write(x, &written));
+    CnErr e = cn_module_forward1(self, &y, written);
+    cn_tensor_unref(written);
+    if (e == CN_OK) *out = (CnFeature){ .count = 1, .x = { y } };
+    return e;
+  }
+  CnTensor *in[4 + CN_MAX_JOINED] = { conv_1->slots[0].tensor, conv_2->slots[0].tensor, x->scale, x->shift };
+  CnTensor *y[CN_MAX_OUTPUTS];
+  for (int i = 0; i < x->count; i++) in[4 + i] = x->x[i];
+  CN_TRY(cn_apply(y, CN_OP_reduce_block, in, 4 + x->count, (CnAttr[CN_MAX_ATTRS]){ { true } }));
+  set_block(out, y);
+  CnErr e = cn_batch_norm_follow(bn, out);
+  if (e != CN_OK) cn_feature_clear(out);
+  return e;
+}
+
 /* An even size gives the grids from pixels 0 and 1. An odd one is padded by one zero in front, so they are from -1 (the
 ** padding) and 0. */
 static CnErr reduce_forward(CnModule *self, CnTensor **out, CnTensor *const *x, int nx) {
@@ -160,6 +230,7 @@ static const CnModuleKind factorized_reduce_kind = {
   .name = "factorized_reduce",
   .forward = reduce_forward,
   .cost = reduce_cost,
+  .pass = reduce_pass,
 };
 
 CnErr cn_factorized_reduce_new(CnModule **out, int64_t inp, int64_t outp, bool affine, bool track, CnRng *rng) {

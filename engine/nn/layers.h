@@ -17,6 +17,13 @@ CnErr cn_conv2d_new(CnModule **out, CnConv2dOptions options, CnRng *rng); /* "we
 bool cn_conv2d_is(const CnModule *m);
 /* A convolution called on max(x, 0), which it takes as it loads x: a ReLU in front of it that leaves no tensor behind. */
 CnErr cn_conv2d_forward_relu(CnModule *m, CnTensor **out, CnTensor *x);
+/* Blocks (rows of ops.def) that layers make up together; `relu`: of max(x, 0). They read a feature and leave a raw result
+** with its statistics. */
+bool cn_conv2d_is_pointwise(const CnModule *m, const CnFeature *x); /* 1x1, and x has the channels it takes */
+CnErr cn_conv2d_pass_pointwise(CnModule *m, bool relu, CnFeature *out, const CnFeature *x);
+bool cn_conv2d_is_separable(const CnModule *depthwise, const CnModule *pointwise, const CnFeature *x);
+CnErr cn_conv2d_pass_separable(CnModule *depthwise, CnModule *pointwise, bool relu, CnFeature *out,
+                               const CnFeature *x);
 
 typedef struct CnBatchNormOptions {
   int64_t channels;
@@ -25,6 +32,10 @@ typedef struct CnBatchNormOptions {
   double eps, momentum; /* 0: 1e-5, 0.1 */
 } CnBatchNormOptions;
 CnErr cn_batch_norm_new(CnModule **out, CnBatchNormOptions options);
+/* Whether it can follow x as scale and shift: x is raw, has its statistics and the channels it takes. */
+bool cn_batch_norm_can_follow(const CnModule *m, const CnFeature *x);
+/* x, which is changed, with the scale and shift that normalise it. */
+CnErr cn_batch_norm_follow(CnModule *m, CnFeature *x);
 
 CnErr cn_linear_new(CnModule **out, int64_t inp, int64_t outp, bool bias, CnRng *rng); /* "weight" (I,O), "bias" (O) */
 CnErr cn_embedding_new(CnModule **out, int64_t rows, int64_t width, CnRng *rng);       /* "weight" (V,E), normal(0,1) */
@@ -41,6 +52,8 @@ CnErr cn_zero_new(CnModule **out, int64_t stride);                /* "none": zer
 bool cn_zero_is(const CnModule *m);
 CnErr cn_max_pool_new(CnModule **out, int64_t kernel, int64_t stride, int64_t padding);
 CnErr cn_avg_pool_new(CnModule **out, int64_t kernel, int64_t stride, int64_t padding);
+bool cn_pool_is(const CnModule *m); /* a max or average pool */
+CnErr cn_pool_pass(CnModule *m, bool relu, CnFeature *out, const CnFeature *x); /* row pool_block */
 CnErr cn_global_avg_pool_new(CnModule **out);                     /* (N,H,W,C) -> (N,C) */
 CnErr cn_dropout_new(CnModule **out, double p, CnRng *stream);    /* `stream` is borrowed and moved on at each call */
 /* ReLU, two 1x1 convolutions of stride 2 on grids shifted by one pixel, concat, BN. Names conv_1, conv_2, bn. */

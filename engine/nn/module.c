@@ -124,6 +124,16 @@ CnErr cn_module_forward(CnModule *m, CnTensor **out, CnTensor *const *x, int nx)
   return m->kind->forward(m, out, x, nx);
 }
 
+CnErr cn_module_pass(CnModule *m, CnFeature *out, const CnFeature *x) {
+  CnTensor *written, *y;
+  if (m->kind->pass != NULL) return m->kind->pass(m, out, x);
+  CN_TRY(cn_feature_write(x, &written));
+  CnErr e = cn_module_forward1(m, &y, written);
+  cn_tensor_unref(written);
+  if (e == CN_OK) *out = (CnFeature){ .count = 1, .x = { y } };
+  return e;
+}
+
 void cn_module_train(CnModule *m, bool training) {
   m->training = training;
   for (int i = 0; i < m->count; i++)

@@ -7,6 +7,7 @@
 #define CN_MODULE_H
 
 #include "base/random.h"
+#include "nn/feature.h"
 #include "tensor/op.h"
 
 typedef struct CnModule CnModule;
@@ -29,6 +30,8 @@ typedef struct CnModuleKind {
   /* Without computing: adds to `cost` what a call on an input like *x would cost (children through cn_module_cost; own
   ** parameters are added by the caller) and makes *x the output's. NULL: costs nothing, same shape. */
   CnErr (*cost)(const CnModule *self, CnCost *cost, CnSpec *x);
+  /* The same as forward of one input, for kinds that can read a feature or leave theirs unwritten; NULL: neither. */
+  CnErr (*pass)(CnModule *self, CnFeature *out, const CnFeature *x);
 } CnModuleKind;
 
 typedef struct CnSlot { /* one parameter, buffer or child */
@@ -70,6 +73,8 @@ CnErr cn_module_forward(CnModule *m, CnTensor **out, CnTensor *const *x, int nx)
 static inline CnErr cn_module_forward1(CnModule *m, CnTensor **out, CnTensor *x) {
   return cn_module_forward(m, out, &x, 1);
 }
+/* A call of one input that takes and leaves an image as a feature: written out where the kind has no use for that. */
+CnErr cn_module_pass(CnModule *m, CnFeature *out, const CnFeature *x);
 void cn_module_train(CnModule *m, bool training);
 
 /* Calls `visit` for each parameter and buffer of the tree in definition order, with its full name; stops at an error.

@@ -8,6 +8,11 @@
 #include "nn/layers.h"
 #include "nn/weights.h"
 
+static const CnModuleKind batch_norm_kind;
+
+/* Whether a call normalises by the batch's statistics. */
+static bool uses_batch(const CnModule *m) { return m->training || !((const CnBatchNormOptions *)m->data)->track; }
+
 static CnErr norm_forward(CnModule *self, CnTensor **out, CnTensor *const *x, int nx) {
   const CnBatchNormOptions *o = self->data;
   int running = o->affine ? 2 : 0; /* the slot of running_mean */
@@ -21,8 +26,32 @@ static CnErr norm_forward(CnModule *self, CnTensor **out, CnTensor *const *x, in
     in[3] = self->slots[running].tensor;
     in[4] = self->slots[running + 1].tensor;
   }
-  CnAttr attr[CN_MAX_ATTRS] = { { .i = self->training || !o->track }, { .f = o->momentum }, { .f = o->eps } };
+  CnAttr attr[CN_MAX_ATTRS] = { { .i = uses_batch(self) }, { .f = o->momentum }, { .f = o->eps } };
   return cn_apply(out, CN_OP_batch_norm, in, 5, attr);
+}
+
+bool cn_batch_norm_can_follow(const CnModule *m, const CnFeature *x) {
+  if (m->kind != &batch_norm_kind || x->count != 1 || x->mean == NULL || x->scale != NULL) return false;
+  const CnBatchNormOptions *o = m->data;
+  CnSpec spec = cn_feature_spec(x);
+  int64_t values = spec.shape[0] * spec.shape[1] * spec.shape[2];
+  return spec.shape[3] == o->channels && (values > 1 || !uses_batch(m));
+}
+
+CnErr cn_batch_norm_follow(CnModule *m, CnFeature *x) {
+  const CnBatchNormOptions *o = m->data;
+  CnSpec spec = cn_feature_spec(x);
+  CnTensor *in[6] = { x->mean, x->var }, *factors[CN_MAX_OUTPUTS];
+  CnAttr attr[CN_MAX_ATTRS] = { { spec.shape[0] * spec.shape[1] * spec.shape[2] }, { uses_batch(m) },
+                                { .f = o->momentum }, { .f = o->eps } };
+  for (int i = 0; i < m->count; i++) in[i + (o->affine ? 2 : 4)] = m->slots[i].tensor;
+  CN_TRY(cn_apply(factors, CN_OP_norm_factors, in, 6, attr));
+  x->scale = factors[0];
+  x->shift = factors[1];
+  cn_tensor_unref(x->mean);
+  cn_tensor_unref(x->var);
+  x->mean = x->var = NULL;
+  return CN_OK;
 }
 
 static void norm_describe(const CnModule *self, char *text, size_t size) {

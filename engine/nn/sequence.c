@@ -1,29 +1,78 @@
-/* sequence.c - modules one after the other; each intermediate result is let go as soon as it has been used. */
+/* sequence.c - modules one after the other; each intermediate result is let go as soon as it has been used.
+**
+** All slots of a sequence are children. Neighbours that are a block of ops.def together run as one: a ReLU with a
+** depthwise and a 1x1 convolution, with a 1x1 convolution, with a pool; and a batch normalisation behind a block is left
+** to whoever reads the result. A ReLU in front of another convolution is taken over by that. */
 #include <stdio.h>
 
 #include "nn/layers.h"
 #include "nn/weights.h"
 
-/* All slots of a sequence are children. Whether child i is a ReLU that the convolution after it takes over. */
-static bool is_taken_over(const CnModule *m, int i) {
-  return i + 1 < m->count && cn_relu_is(m->slots[i].child) && cn_conv2d_is(m->slots[i + 1].child);
+/* NULL behind the end. */
+static CnModule *part(const CnModule *m, int i) { return i < m->count ? m->slots[i].child : NULL; }
+
+/* Runs the block that child *i and those after it make up for x, and moves *i to its last; *done: there is one. */
+static CnErr pass_block(const CnModule *m, int *i, CnFeature *out, const CnFeature *x, bool *done) {
+  bool relu = cn_relu_is(part(m, *i));
+  int first = *i + (relu ? 1 : 0);
+  CnModule *one = part(m, first), *two = part(m, first + 1);
+  bool pointwise = one != NULL && cn_conv2d_is_pointwise(one, x);
+  bool separable = !pointwise && one != NULL && two != NULL && cn_conv2d_is_separable(one, two, x);
+  bool pool = one != NULL && cn_pool_is(one) && x->count == 1;
+  *done = pointwise || separable || pool;
+  if (*done) *i = separable ? first + 1 : first;
+  if (pointwise) return cn_conv2d_pass_pointwise(one, relu, out, x);
+  if (separable) return cn_conv2d_pass_separable(one, two, relu, out, x);
+  return pool ? cn_pool_pass(one, relu, out, x) : CN_OK;
 }
 
-static CnErr sequence_forward(CnModule *self, CnTensor **out, CnTensor *const *x, int nx) {
-  CnTensor *y = cn_tensor_ref(x[0]);
-  (void)nx;
+/* Child *i alone, or a ReLU with the convolution after it. */
+static CnErr pass_child(const CnModule *m, int *i, CnFeature *out, const CnFeature *x) {
+  CnModule *one = part(m, *i), *two = part(m, *i + 1);
+  CnTensor *written, *y;
+  if (!cn_relu_is(one) || two == NULL || !cn_conv2d_is(two)) return cn_module_pass(one, out, x);
+  ++*i;
+  CN_TRY(cn_feature_write(x, &written));
+  CnErr e = cn_conv2d_forward_relu(two, &y, written);
+  cn_tensor_unref(written);
+  if (e == CN_OK) *out = (CnFeature){ .count = 1, .x = { y } };
+  return e;
+}
+
+/* One step from child *i on, into *out. */
+static CnErr step(const CnModule *m, int *i, CnFeature *out, CnFeature *x) {
+  bool done = false;
+  if (cn_batch_norm_can_follow(part(m, *i), x)) {
+    *out = cn_feature_copy(x);
+    return cn_batch_norm_follow(part(m, *i), out);
+  }
+  if (cn_blocks_wanted(x)) CN_TRY(pass_block(m, i, out, x, &done));
+  return done ? CN_OK : pass_child(m, i, out, x);
+}
+
+static CnErr sequence_pass(CnModule *self, CnFeature *out, const CnFeature *x) {
+  CnFeature y = cn_feature_copy(x);
   for (int i = 0; i < self->count; i++) {
-    CnTensor *next;
-    bool relu = is_taken_over(self, i);
-    if (relu) i++;
-    CnModule *child = self->slots[i].child;
-    CnErr e = relu ? cn_conv2d_forward_relu(child, &next, y) : cn_module_forward1(child, &next, y);
-    cn_tensor_unref(y);
-    if (e != CN_OK) return cn_fail_within(e, "in %s: ", self->slots[i].name);
+    CnFeature next = { 0 };
+    CnErr e = step(self, &i, &next, &y);
+    cn_feature_clear(&y);
+    if (e != CN_OK) {
+      cn_feature_clear(&next);
+      return cn_fail_within(e, "in %s: ", self->slots[i].name);
+    }
     y = next;
   }
   *out = y;
   return CN_OK;
+}
+
+static CnErr sequence_forward(CnModule *self, CnTensor **out, CnTensor *const *x, int nx) {
+  CnFeature from = { .count = 1, .x = { x[0] } }, to;
+  (void)nx;
+  CN_TRY(sequence_pass(self, &to, &from));
+  CnErr e = cn_feature_write(&to, out);
+  cn_feature_clear(&to);
+  return e;
 }
 
 static CnErr sequence_cost(const CnModule *self, CnCost *cost, CnSpec *x) {
@@ -34,9 +83,9 @@ static CnErr sequence_cost(const CnModule *self, CnCost *cost, CnSpec *x) {
   return CN_OK;
 }
 
-static const CnModuleKind sequential_kind = { "sequential", sequence_forward, NULL, NULL, sequence_cost };
+static const CnModuleKind sequential_kind = { "sequential", sequence_forward, NULL, NULL, sequence_cost, sequence_pass };
 /* A chain has one child, the sequence "op"; calling it is calling that. */
-static const CnModuleKind chain_kind = { "chain", sequence_forward, NULL, NULL, sequence_cost };
+static const CnModuleKind chain_kind = { "chain", sequence_forward, NULL, NULL, sequence_cost, sequence_pass };
 
 CnErr cn_sequential_add(CnModule *sequence, CnModule *child) {
   char name[16];

@@ -20,8 +20,15 @@ static CnErr identity_forward(CnModule *self, CnTensor **out, CnTensor *const *x
   return CN_OK;
 }
 
+static CnErr identity_pass(CnModule *self, CnFeature *out, const CnFeature *x) {
+  (void)self;
+  *out = cn_feature_copy(x);
+  return CN_OK;
+}
+
 static const CnModuleKind relu_kind = { .name = "relu", .forward = relu_forward };
-static const CnModuleKind identity_kind = { .name = "identity", .forward = identity_forward };
+static const CnModuleKind identity_kind = { .name = "identity", .forward = identity_forward,
+                                            .pass = identity_pass };
 
 CnErr cn_relu_new(CnModule **out) {
   return cn_module_new(out, &relu_kind, NULL);
@@ -101,11 +108,28 @@ static CnErr zero_forward(CnModule *self, CnTensor **out, CnTensor *const *x, in
   return cn_tensor_zeros(out, spec.dtype, cn_tensor_device(x[0]), spec.ndim, spec.shape);
 }
 
+static const CnModuleKind max_pool_kind;
+static const CnModuleKind avg_pool_kind;
+
+bool cn_pool_is(const CnModule *m) {
+  return m->kind == &max_pool_kind || m->kind == &avg_pool_kind;
+}
+
+CnErr cn_pool_pass(CnModule *m, bool relu, CnFeature *out, const CnFeature *x) {
+  const Window *w = m->data;
+  CnTensor *in[3] = { x->x[0], x->scale, x->shift }, *y[CN_MAX_OUTPUTS];
+  CnAttr attr[CN_MAX_ATTRS] = { { w->kernel },  { w->kernel },  { w->stride },                { w->stride },
+                                { w->padding }, { w->padding }, { m->kind == &max_pool_kind }, { relu } };
+  CN_TRY(cn_apply(y, CN_OP_pool_block, in, 3, attr));
+  *out = (CnFeature){ .count = 1, .x = { y[0] }, .mean = y[1], .var = y[2] };
+  return CN_OK;
+}
+
 static const CnModuleKind max_pool_kind = { "max_pool", max_pool_forward, cn_module_free_data, window_describe,
-                                            window_cost };
+                                            window_cost, NULL };
 static const CnModuleKind avg_pool_kind = { "avg_pool", avg_pool_forward, cn_module_free_data, window_describe,
-                                            window_cost };
-static const CnModuleKind zero_kind = { "zero", zero_forward, cn_module_free_data, NULL, window_cost };
+                                            window_cost, NULL };
+static const CnModuleKind zero_kind = { "zero", zero_forward, cn_module_free_data, NULL, window_cost, NULL };
 
 CnErr cn_max_pool_new(CnModule **out, int64_t kernel, int64_t stride, int64_t padding) {
   return window_new(out, &max_pool_kind, (Window){ kernel, stride, padding });
@@ -137,7 +161,7 @@ static CnErr global_cost(const CnModule *self, CnCost *cost, CnSpec *x) {
   return CN_OK;
 }
 
-static const CnModuleKind global_avg_pool_kind = { "global_avg_pool", global_forward, NULL, NULL, global_cost };
+static const CnModuleKind global_avg_pool_kind = { "global_avg_pool", global_forward, NULL, NULL, global_cost, NULL };
 
 CnErr cn_global_avg_pool_new(CnModule **out) {
   return cn_module_new(out, &global_avg_pool_kind, NULL);
@@ -164,7 +188,7 @@ static void dropout_describe(const CnModule *self, char *text, size_t size) {
   snprintf(text, size, "p %g", ((const Dropout *)self->data)->p);
 }
 
-static const CnModuleKind dropout_kind = { "dropout", dropout_forward, cn_module_free_data, dropout_describe, NULL };
+static const CnModuleKind dropout_kind = { "dropout", dropout_forward, cn_module_free_data, dropout_describe, NULL, NULL };
 
 CnErr cn_dropout_new(CnModule **out, double p, CnRng *stream) {
   if (!(p >= 0 && p < 1)) return cn_fail(CN_EUSAGE, "dropout: p must be in [0, 1), got %g", p);

@@ -47,8 +47,9 @@ CN_INLINE void add_slot(const Sum *s, int64_t image, int64_t first, int64_t pixe
   }
   int64_t at = (image * s->pixels + first) * s->channels + c;
   for (int64_t p = 0; p < pixels; p++, at += s->channels) {
-    VREAL x = load_stored(s->term[0].x + at, lanes), y = load_stored(s->term[1].x + at, lanes);
-    store_stored(z + at, x * x_scale + (y * y_scale + shift), lanes);
+    VREAL sum = load_stored(s->term[0].x + at, lanes) * x_scale + shift;
+    if (s->term[1].x != NULL) sum += load_stored(s->term[1].x + at, lanes) * y_scale;
+    store_stored(z + at, sum, lanes);
   }
 }
 
