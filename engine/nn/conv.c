@@ -10,11 +10,22 @@
 
 /* ---- conv2d ---- */
 
+/* In the slots of rows conv2d and conv_block. */
+static void set_attributes(const CnConv2dOptions *o, bool relu, CnAttr attr[CN_MAX_ATTRS]) {
+  for (int d = 0; d < 2; d++) {
+    attr[d].i = o->stride[d];
+    attr[2 + d].i = o->padding[d];
+    attr[4 + d].i = o->dilation[d];
+  }
+  attr[6].i = o->groups;
+  attr[7].i = relu;
+}
+
 static CnErr convolve(const CnModule *m, CnTensor **out, CnTensor *x, bool relu) {
   const CnConv2dOptions *o = m->data;
   CnTensor *in[3] = { x, m->slots[0].tensor, o->bias ? m->slots[1].tensor : NULL };
-  CnAttr attr[CN_MAX_ATTRS] = { { o->stride[0] },  { o->stride[1] },   { o->padding[0] }, { o->padding[1] },
-                                { o->dilation[0] }, { o->dilation[1] }, { o->groups },     { relu } };
+  CnAttr attr[CN_MAX_ATTRS];
+  set_attributes(o, relu, attr);
   return cn_apply(out, CN_OP_conv2d, in, 3, attr);
 }
 
@@ -72,6 +83,8 @@ static void set_block(CnFeature *out, CnTensor *const y[CN_MAX_OUTPUTS]) {
   *out = (CnFeature){ .count = 1, .x = { y[0] }, .mean = y[1], .var = y[2] };
 }
 
+bool cn_conv2d_has_bias(const CnModule *m) { return ((const CnConv2dOptions *)m->data)->bias; }
+
 static bool takes(const CnConv2dOptions *o, const CnFeature *x) {
   CnSpec spec = cn_feature_spec(x);
   return spec.ndim == 4 && spec.shape[3] == o->inp;
@@ -93,6 +106,17 @@ CnErr cn_conv2d_pass_pointwise(CnModule *m, bool relu, CnFeature *out, const CnF
   CN_TRY(cn_apply(y, CN_OP_pointwise_block, in, 3 + x->count, attr));
   set_block(out, y);
   return CN_OK;
+}
+
+CnErr cn_conv2d_pass_any(CnModule *m, bool relu, CnFeature *out, const CnFeature *x) {
+  CnTensor *in[2] = { NULL, m->slots[0].tensor }, *y[CN_MAX_OUTPUTS];
+  CnAttr attr[CN_MAX_ATTRS];
+  set_attributes(m->data, relu, attr);
+  CN_TRY(cn_feature_write(x, &in[0]));
+  CnErr e = cn_apply(y, CN_OP_conv_block, in, 2, attr);
+  cn_tensor_unref(in[0]);
+  if (e == CN_OK) set_block(out, y);
+  return e;
 }
 
 bool cn_conv2d_is_separable(const CnModule *depthwise, const CnModule *pointwise, const CnFeature *x) {

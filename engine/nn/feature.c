@@ -22,11 +22,10 @@ CnFeature cn_feature_of(CnTensor *x) {
 }
 
 CnFeature cn_feature_copy(const CnFeature *f) {
+  CnTensor *small[] = { f->scale, f->shift, f->mean, f->var };
   for (int i = 0; i < f->count; i++) cn_tensor_ref(f->x[i]);
-  cn_tensor_ref(f->scale);
-  cn_tensor_ref(f->shift);
-  cn_tensor_ref(f->mean);
-  cn_tensor_ref(f->var);
+  for (int i = 0; i < 4; i++)
+    if (small[i] != NULL) cn_tensor_ref(small[i]);
   return *f;
 }
 

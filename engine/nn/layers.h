@@ -15,12 +15,14 @@ typedef struct CnConv2dOptions { /* zero means the usual: kernel 1, stride 1, pa
 
 CnErr cn_conv2d_new(CnModule **out, CnConv2dOptions options, CnRng *rng); /* "weight" (KH,KW,I/groups,O), "bias" (O) */
 bool cn_conv2d_is(const CnModule *m);
+bool cn_conv2d_has_bias(const CnModule *m);
 /* A convolution called on max(x, 0), which it takes as it loads x: a ReLU in front of it that leaves no tensor behind. */
 CnErr cn_conv2d_forward_relu(CnModule *m, CnTensor **out, CnTensor *x);
 /* Blocks (rows of ops.def) that layers make up together; `relu`: of max(x, 0). They read a feature and leave a raw result
 ** with its statistics. */
 bool cn_conv2d_is_pointwise(const CnModule *m, const CnFeature *x); /* 1x1, and x has the channels it takes */
 CnErr cn_conv2d_pass_pointwise(CnModule *m, bool relu, CnFeature *out, const CnFeature *x);
+CnErr cn_conv2d_pass_any(CnModule *m, bool relu, CnFeature *out, const CnFeature *x); /* without bias */
 bool cn_conv2d_is_separable(const CnModule *depthwise, const CnModule *pointwise, const CnFeature *x);
 CnErr cn_conv2d_pass_separable(CnModule *depthwise, CnModule *pointwise, bool relu, CnFeature *out,
                                const CnFeature *x);
@@ -32,6 +34,7 @@ typedef struct CnBatchNormOptions {
   double eps, momentum; /* 0: 1e-5, 0.1 */
 } CnBatchNormOptions;
 CnErr cn_batch_norm_new(CnModule **out, CnBatchNormOptions options);
+bool cn_batch_norm_is(const CnModule *m);
 /* Whether it can follow x as scale and shift: x is raw, has its statistics and the channels it takes. */
 bool cn_batch_norm_can_follow(const CnModule *m, const CnFeature *x);
 /* x, which is changed, with the scale and shift that normalise it. */

@@ -30,6 +30,8 @@ static CnErr norm_forward(CnModule *self, CnTensor **out, CnTensor *const *x, in
   return cn_apply(out, CN_OP_batch_norm, in, 5, attr);
 }
 
+bool cn_batch_norm_is(const CnModule *m) { return m->kind == &batch_norm_kind; }
+
 bool cn_batch_norm_can_follow(const CnModule *m, const CnFeature *x) {
   if (m->kind != &batch_norm_kind || x->count != 1 || x->mean == NULL || x->scale != NULL) return false;
   const CnBatchNormOptions *o = m->data;

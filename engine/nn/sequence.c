@@ -1,7 +1,7 @@
 /* sequence.c - modules one after the other; each intermediate result is let go as soon as it has been used.
 **
 ** All slots of a sequence are children. Neighbours that are a block of ops.def together run as one: a ReLU with a
-** depthwise and a 1x1 convolution, with a 1x1 convolution, with a pool; and a batch normalisation behind a block is left
+** depthwise and a 1x1 convolution, with a 1x1 convolution, with any convolution in front of a normalisation, with a pool; and a batch normalisation behind a block is left
 ** to whoever reads the result. A ReLU in front of another convolution is taken over by that. */
 #include <stdio.h>
 
@@ -18,11 +18,14 @@ static CnErr pass_block(const CnModule *m, int *i, CnFeature *out, const CnFeatu
   CnModule *one = part(m, first), *two = part(m, first + 1);
   bool pointwise = one != NULL && cn_conv2d_is_pointwise(one, x);
   bool separable = !pointwise && one != NULL && two != NULL && cn_conv2d_is_separable(one, two, x);
+  bool conv = !pointwise && !separable && one != NULL && two != NULL && cn_conv2d_is(one) && !cn_conv2d_has_bias(one) &&
+              cn_batch_norm_is(two);
   bool pool = one != NULL && cn_pool_is(one) && x->count == 1;
-  *done = pointwise || separable || pool;
+  *done = pointwise || separable || conv || pool;
   if (*done) *i = separable ? first + 1 : first;
   if (pointwise) return cn_conv2d_pass_pointwise(one, relu, out, x);
   if (separable) return cn_conv2d_pass_separable(one, two, relu, out, x);
+  if (conv) return cn_conv2d_pass_any(one, relu, out, x);
   return pool ? cn_pool_pass(one, relu, out, x) : CN_OK;
 }
 

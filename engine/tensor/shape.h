@@ -38,6 +38,7 @@ CnErr cn_shape_accuracy(CnCall *call);
 CnErr cn_shape_separable_block(CnCall *call);
 CnErr cn_shape_pointwise_block(CnCall *call);
 CnErr cn_shape_reduce_block(CnCall *call);
+CnErr cn_shape_conv_block(CnCall *call);
 CnErr cn_shape_pool_block(CnCall *call);
 CnErr cn_shape_add_block(CnCall *call);
 CnErr cn_shape_norm_factors(CnCall *call);

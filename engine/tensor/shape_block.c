@@ -69,6 +69,12 @@ CnErr cn_shape_reduce_block(CnCall *call) {
   return CN_OK;
 }
 
+CnErr cn_shape_conv_block(CnCall *call) {
+  CN_TRY(cn_shape_conv2d(call));
+  set_statistics(call);
+  return CN_OK;
+}
+
 CnErr cn_shape_pool_block(CnCall *call) {
   CN_TRY(cn_shape_pool(call));
   CN_TRY(expect_factors(call, 1, in(call, 0)->shape[3]));

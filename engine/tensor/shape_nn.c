@@ -77,13 +77,13 @@ CnErr cn_shape_conv2d(CnCall *call) {
   const CnAttr *a = call->attr;
   int64_t groups = a[6].i, height = 0, width = 0;
   if (groups < 1 || x[3] % groups)
-    return cn_fail(CN_EUSAGE, "conv2d: groups must divide the %lld channels of x, got %lld",
+    return cn_fail(CN_EUSAGE, "%s: groups must divide the %lld channels of x, got %lld", call->op->name,
                    (long long)x[3], (long long)groups);
   CN_TRY(EXPECT(call, 1, -1, -1, x[3] / groups, -1));
   if (w[3] % groups)
-    return cn_fail(CN_EUSAGE, "conv2d: groups must divide the %lld output channels, got %lld",
+    return cn_fail(CN_EUSAGE, "%s: groups must divide the %lld output channels, got %lld", call->op->name,
                    (long long)w[3], (long long)groups);
-  CN_TRY(EXPECT(call, 2, w[3]));
+  if (call->nin > 2) CN_TRY(EXPECT(call, 2, w[3]));
   CN_TRY(cn_shape_slide(call, &height, x[1], w[0], a[0].i, a[2].i, a[4].i));
   CN_TRY(cn_shape_slide(call, &width, x[2], w[1], a[1].i, a[3].i, a[5].i));
   SET(call, 0, x[0], height, width, w[3]);

@@ -1,7 +1,7 @@
 /* conv2d.c - row conv2d: reads the call's geometry and chooses among depthwise, pointwise and general. */
 #include "kernels/cpu/conv2d.h"
 
-static Conv conv_of(const CnCall *call, const CnTensor *gy) {
+Conv FN(conv_of)(const CnCall *call, const CnTensor *gy) {
   const CnAttr *attr = call->attr;
   const int64_t *x = call->in_spec[0].shape, *weight = call->in_spec[1].shape;
   const int64_t *y = gy != NULL ? gy->shape : call->out[0]->shape;
@@ -20,24 +20,32 @@ static bool is_pointwise(const Conv *v) {
          v->pad_w == 0;
 }
 
+CnErr FN(conv_forward)(const Conv *v) {
+  if (is_depthwise(v)) return FN(conv_depthwise_forward)(v);
+  if (is_pointwise(v)) return FN(conv_pointwise_forward)(v);
+  return FN(conv_general_forward)(v);
+}
+
+CnErr FN(conv_backward)(const Conv *v) {
+  if (v->gx == NULL && v->gweight == NULL) return CN_OK;
+  if (is_depthwise(v)) return FN(conv_depthwise_backward)(v);
+  if (is_pointwise(v)) return FN(conv_pointwise_backward)(v);
+  return FN(conv_general_backward)(v);
+}
+
 CnErr FN(conv2d_forward)(CnCall *call) {
-  Conv v = conv_of(call, NULL);
+  Conv v = FN(conv_of)(call, NULL);
   v.bias = call->nin > 2 && call->in[2] != NULL ? DATA(REAL, call->in[2]) : NULL;
   v.y = DATA(REAL, call->out[0]);
-  if (is_depthwise(&v)) return FN(conv_depthwise_forward)(&v);
-  if (is_pointwise(&v)) return FN(conv_pointwise_forward)(&v);
-  return FN(conv_general_forward)(&v);
+  return FN(conv_forward)(&v);
 }
 
 CnErr FN(conv2d_backward)(CnCall *call) {
-  Conv v = conv_of(call, call->gout[0]);
+  Conv v = FN(conv_of)(call, call->gout[0]);
   v.gy = DATA(REAL, call->gout[0]);
   v.gx = call->gin[0] != NULL ? DATA(REAL, call->gin[0]) : NULL;
   v.gweight = call->gin[1] != NULL ? DATA(REAL, call->gin[1]) : NULL;
   if (call->nin > 2 && call->gin[2] != NULL)
     CN_TRY(FN(column_sums)(v.n * v.oh * v.ow, v.o, v.gy, DATA(REAL, call->gin[2])));
-  if (v.gx == NULL && v.gweight == NULL) return CN_OK;
-  if (is_depthwise(&v)) return FN(conv_depthwise_backward)(&v);
-  if (is_pointwise(&v)) return FN(conv_pointwise_backward)(&v);
-  return FN(conv_general_backward)(&v);
+  return FN(conv_backward)(&v);
 }

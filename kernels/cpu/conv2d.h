@@ -20,6 +20,14 @@ typedef struct Conv {
   REAL *gx, *gweight; /* NULL: not wanted */
 } Conv;
 
+/* The geometry, x and weight of a call whose inputs and attributes begin as conv2d's; gy (NULL in forward) is of the
+** output's shape. */
+Conv FN(conv_of)(const CnCall *call, const CnTensor *gy);
+
+/* The way that suits the geometry. */
+CnErr FN(conv_forward)(const Conv *v);
+CnErr FN(conv_backward)(const Conv *v);
+
 /* groups == C == O. */
 CnErr FN(conv_depthwise_forward)(const Conv *v);
 CnErr FN(conv_depthwise_backward)(const Conv *v);

@@ -266,6 +266,15 @@ static void push_tensor(lua_State *L, CnTensor *t) {
   *box = cn_tensor_ref(t);
 }
 
+/* nn.blocks([on]) -> whether layers ran as blocks before. Off, every layer runs its own row: what blocks are compared
+** with. */
+static int nn_blocks(lua_State *L) {
+  bool before = cn_blocks_enable(true);
+  cn_blocks_enable(lua_isnoneornil(L, 1) ? before : lua_toboolean(L, 1));
+  lua_pushboolean(L, before);
+  return 1;
+}
+
 /* Appends to the list and its names, which are at the top of the stack. */
 static CnErr list_parameter(void *context, const char *name, CnTensor *t, bool buffer) {
   lua_State *L = context;
@@ -552,6 +561,7 @@ void cnL_open_nn(lua_State *L) {
     { "dropout", nn_dropout },
     { "factorized_reduce", nn_factorized_reduce },
     { "sequential", nn_sequential },
+    { "blocks", nn_blocks },
     { NULL, NULL },
   };
   cnL_type(L, CNL_MODULE, methods, meta, module_free);

@@ -264,6 +264,10 @@ local cases = {
     case { input { 1, 2, 2, 16 }, input { 1, 2, 2, 16 }, input { 16 }, input { 16 }, input { 16 }, input { 16 },
            still { 1 }, NONE },
   },
+  conv_block = {
+    case({ input { 2, 4, 5, 3 }, input { 3, 3, 3, 4 } }, { padding = 1 }),
+    case({ input { 1, 5, 5, 4 }, input { 3, 2, 2, 18 } }, { stride = 2, groups = 2, relu = true }),
+  },
   norm_factors = {
     case({ input { 5 }, positive { 5 }, NONE, NONE, NONE, NONE }, { count = 7 }),
     case({ input { 5 }, positive { 5 }, input { 5 }, input { 5 }, still { 5 }, variance(5) }, { count = 7, eps = 0.1 }),
