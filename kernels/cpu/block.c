@@ -13,17 +13,21 @@ CN_INLINE VREAL factor(const REAL *factors, int64_t c, int lanes) {
   return factors != NULL ? vload_some(factors + c, lanes) : (VREAL){ 0 };
 }
 
-CN_INLINE void read_slot(const Reader *r, const STORED *x, int64_t pixels, REAL *to, int64_t pitch, int64_t c,
-                         int lanes) {
+CN_INLINE void read_slot(const Reader *r, const STORED *x, int64_t step, int64_t pixels, REAL *to, int64_t pitch,
+                         int64_t c, int lanes) {
   VREAL scale = factor(r->scale, c, lanes), shift = factor(r->shift, c, lanes);
   for (int64_t p = 0; p < pixels; p++)
-    vstore_some(to + p * pitch + c, read_vector(r, load_stored(x + p * r->channels + c, lanes), scale, shift), lanes);
+    vstore_some(to + p * pitch + c, read_vector(r, load_stored(x + p * step + c, lanes), scale, shift), lanes);
+}
+
+void FN(read_spaced)(const Reader *r, const STORED *x, int64_t step, int64_t pixels, REAL *to, int64_t pitch) {
+#define READ(c, lanes) read_slot(r, x, step, pixels, to, pitch, c, lanes)
+  FOR_SLOTS(r->channels, READ)
+#undef READ
 }
 
 void FN(read_pixels)(const Reader *r, const STORED *x, int64_t pixels, REAL *to, int64_t pitch) {
-#define READ(c, lanes) read_slot(r, x, pixels, to, pitch, c, lanes)
-  FOR_SLOTS(r->channels, READ)
-#undef READ
+  FN(read_spaced)(r, x, r->channels, pixels, to, pitch);
 }
 
 /* Adds the lanes of two sums that no slot before this one holds. */
@@ -34,35 +38,65 @@ CN_INLINE void add_lanes(double *sums, int64_t channels, int slot, int64_t c, VR
   }
 }
 
-/* Distances to the first pixel, so that a large mean costs the squares no digits. */
+/* Sums of one slot over a strip, of distances to its first pixel: a large mean costs the squares no digits. */
+typedef struct Spread {
+  VREAL pivot, first[2], second[2];
+} Spread;
+
+CN_INLINE void spread_add(Spread *s, int i, VREAL value) {
+  VREAL d = value - s->pivot;
+  s->first[i] += d;
+  s->second[i] += d * d;
+}
+
+/* Adds the lanes that no slot before this one holds. */
+CN_INLINE void spread_finish(const Spread *s, int64_t pixels, int64_t channels, double *sums, int slot, int64_t c) {
+  VREAL first = s->first[0] + s->first[1], second = s->second[0] + s->second[1];
+  for (int64_t j = (int64_t)slot * VLEN - c; j < CN_MIN((int64_t)VLEN, channels - c); j++) {
+    double from = (double)s->pivot[j], sum = (double)first[j], n = (double)pixels;
+    sums[c + j] += sum + n * from;
+    sums[channels + c + j] += (double)second[j] + 2 * from * sum + n * from * from;
+  }
+}
+
 CN_INLINE void statistics_slot(const STORED *z, int64_t pixels, int64_t channels, double *sums, int slot, int64_t c,
                                int lanes) {
-  VREAL pivot = load_stored(z + c, lanes), first[2] = { { 0 } }, second[2] = { { 0 } };
+  Spread s = { load_stored(z + c, lanes), { { 0 } }, { { 0 } } };
   int64_t p = 0;
   for (; p + 2 <= pixels; p += 2)
-    CN_UNROLL(2) for (int i = 0; i < 2; i++) {
-      VREAL d = load_stored(z + (p + i) * channels + c, lanes) - pivot;
-      first[i] += d;
-      second[i] += d * d;
-    }
-  if (p < pixels) {
-    VREAL d = load_stored(z + p * channels + c, lanes) - pivot;
-    first[0] += d;
-    second[0] += d * d;
-  }
-  first[0] += first[1];
-  second[0] += second[1];
-  for (int64_t j = (int64_t)slot * VLEN - c; j < CN_MIN((int64_t)VLEN, channels - c); j++) {
-    double from = (double)pivot[j], sum = (double)first[0][j], n = (double)pixels;
-    sums[c + j] += sum + n * from;
-    sums[channels + c + j] += (double)second[0][j] + 2 * from * sum + n * from * from;
-  }
+    CN_UNROLL(2) for (int i = 0; i < 2; i++) spread_add(&s, i, load_stored(z + (p + i) * channels + c, lanes));
+  if (p < pixels) spread_add(&s, 0, load_stored(z + p * channels + c, lanes));
+  spread_finish(&s, pixels, channels, sums, slot, c);
 }
 
 void FN(add_statistics)(const STORED *z, int64_t pixels, int64_t channels, double *sums) {
 #define ADD(c, lanes) statistics_slot(z, pixels, channels, sums, slot, c, lanes)
   if (pixels > 0) FOR_SLOTS(channels, ADD)
 #undef ADD
+}
+
+CN_INLINE void result_slot(const REAL *from, int64_t pitch, int64_t pixels, int64_t channels, STORED *z, double *sums,
+                           int slot, int64_t c, int lanes) {
+  Spread s = { vload_some(from + c, lanes), { { 0 } }, { { 0 } } };
+  int64_t p = 0;
+  for (; p + 2 <= pixels; p += 2)
+    CN_UNROLL(2) for (int i = 0; i < 2; i++) {
+      VREAL value = vload_some(from + (p + i) * pitch + c, lanes);
+      store_stored(z + (p + i) * channels + c, value, lanes);
+      spread_add(&s, i, value);
+    }
+  if (p < pixels) {
+    VREAL value = vload_some(from + p * pitch + c, lanes);
+    store_stored(z + p * channels + c, value, lanes);
+    spread_add(&s, 0, value);
+  }
+  spread_finish(&s, pixels, channels, sums, slot, c);
+}
+
+void FN(write_result)(const REAL *from, int64_t pitch, int64_t pixels, int64_t channels, STORED *z, double *sums) {
+#define WRITE(c, lanes) result_slot(from, pitch, pixels, channels, z, sums, slot, c, lanes)
+  if (pixels > 0) FOR_SLOTS(channels, WRITE)
+#undef WRITE
 }
 
 void FN(finish_statistics)(int64_t pieces, int64_t channels, int64_t count, const double *sums, REAL *mean, REAL *var) {
@@ -113,29 +147,34 @@ void FN(read_gradient)(const Incoming *v, int64_t first, int64_t pixels, REAL *t
 
 /* Slots overlap when `channels` is no multiple of VLEN: what is added to goes by `held`, the lanes of gx that no slot
 ** before has added to. */
-CN_INLINE void write_slot(const Reader *r, const STORED *x, const REAL *g, int64_t pitch, int64_t pixels, STORED *gx,
-                          bool add, double *sums, int slot, int64_t c, int lanes) {
+CN_INLINE void write_slot(const Reader *r, const STORED *x, int64_t step, const REAL *g, int64_t pitch, int64_t pixels,
+                          STORED *gx, bool add, double *sums, int slot, int64_t c, int lanes) {
   VREAL scale = r->scale != NULL ? vload_some(r->scale + c, lanes) : vsplat(1), shift = factor(r->shift, c, lanes);
   VREAL by_x = { 0 }, plain = { 0 }, fresh = vsplat(1);
   for (int64_t j = 0; j < (int64_t)slot * VLEN - c; j++) fresh[j] = 0;
   for (int64_t p = 0; p < pixels; p++) {
-    VREAL from = load_stored(x + p * r->channels + c, lanes), value = vload_some(g + p * pitch + c, lanes);
+    VREAL from = load_stored(x + p * step + c, lanes), value = vload_some(g + p * pitch + c, lanes);
     if (r->relu) value = vpass_positive(from * scale + shift, value);
     by_x += value * from;
     plain += value;
     if (gx == NULL) continue;
     value *= scale;
-    if (add) value = load_stored(gx + p * r->channels + c, lanes) + value * fresh;
-    store_stored(gx + p * r->channels + c, value, lanes);
+    if (add) value = load_stored(gx + p * step + c, lanes) + value * fresh;
+    store_stored(gx + p * step + c, value, lanes);
   }
   if (sums != NULL) add_lanes(sums, r->channels, slot, c, by_x, plain);
 }
 
-void FN(write_gradient)(const Reader *r, const STORED *x, const REAL *g, int64_t pitch, int64_t pixels, STORED *gx,
-                        bool add, double *sums) {
-#define WRITE(c, lanes) write_slot(r, x, g, pitch, pixels, gx, add, sums, slot, c, lanes)
+void FN(write_spaced)(const Reader *r, const STORED *x, int64_t step, const REAL *g, int64_t pitch, int64_t pixels,
+                      STORED *gx, bool add, double *sums) {
+#define WRITE(c, lanes) write_slot(r, x, step, g, pitch, pixels, gx, add, sums, slot, c, lanes)
   FOR_SLOTS(r->channels, WRITE)
 #undef WRITE
+}
+
+void FN(write_gradient)(const Reader *r, const STORED *x, const REAL *g, int64_t pitch, int64_t pixels, STORED *gx,
+                        bool add, double *sums) {
+  FN(write_spaced)(r, x, r->channels, g, pitch, pixels, gx, add, sums);
 }
 
 void FN(finish_factors)(int64_t pieces, int64_t channels, const double *sums, REAL *gscale, REAL *gshift) {

@@ -31,8 +31,14 @@ CN_INLINE VREAL read_vector(const Reader *r, VREAL x, VREAL scale, VREAL shift) 
 /* `pixels` pixels from x on into `to`. */
 void FN(read_pixels)(const Reader *r, const STORED *x, int64_t pixels, REAL *to, int64_t pitch);
 
+/* The same for pixels that lie `step` elements apart: every so many of a row. */
+void FN(read_spaced)(const Reader *r, const STORED *x, int64_t step, int64_t pixels, REAL *to, int64_t pitch);
+
 /* Adds the sums of z and of its squares over the pixels to sums[0 … channels-1] and to those behind. */
 void FN(add_statistics)(const STORED *z, int64_t pixels, int64_t channels, double *sums);
+
+/* Stores results from scratch memory as pixels of z and adds their statistics to `sums`, as add_statistics does. */
+void FN(write_result)(const REAL *from, int64_t pitch, int64_t pixels, int64_t channels, STORED *z, double *sums);
 
 /* Mean and biased variance of `count` values from the sums (2 * channels) of each piece. */
 void FN(finish_statistics)(int64_t pieces, int64_t channels, int64_t count, const double *sums, REAL *mean, REAL *var);
@@ -56,6 +62,10 @@ void FN(read_gradient)(const Incoming *v, int64_t first, int64_t pixels, REAL *t
 ** those of scale and shift to sums[0 … channels-1] and to those behind; sums NULL: not wanted. */
 void FN(write_gradient)(const Reader *r, const STORED *x, const REAL *g, int64_t pitch, int64_t pixels, STORED *gx,
                         bool add, double *sums);
+
+/* The same for pixels of x and gx that lie `step` elements apart. */
+void FN(write_spaced)(const Reader *r, const STORED *x, int64_t step, const REAL *g, int64_t pitch, int64_t pixels,
+                      STORED *gx, bool add, double *sums);
 
 /* The sums (2 * channels) of the pieces added up, where they are wanted (not NULL). */
 void FN(finish_factors)(int64_t pieces, int64_t channels, const double *sums, REAL *gscale, REAL *gshift);

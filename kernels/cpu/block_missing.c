@@ -4,9 +4,5 @@
   CnErr FN(kernel)(CnCall *call) { return cn_fail(CN_ENOKERNEL, "%s: not there yet", call->op->name); }
 MISSING(separable_block_forward)
 MISSING(separable_block_backward)
-MISSING(pointwise_block_forward)
-MISSING(pointwise_block_backward)
-MISSING(reduce_block_forward)
-MISSING(reduce_block_backward)
 MISSING(pool_block_forward)
 MISSING(pool_block_backward)

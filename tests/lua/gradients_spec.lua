@@ -268,6 +268,19 @@ local cases = {
     case({ input { 2, 4, 5, 3 }, input { 3, 3, 3, 4 } }, { padding = 1 }),
     case({ input { 1, 5, 5, 4 }, input { 3, 2, 2, 18 } }, { stride = 2, groups = 2, relu = true }),
   },
+  pointwise_block = {
+    case { input { 1, 1, 5, 3 }, NONE, NONE, input { 2, 3, 3, 5 } },
+    case({ input { 1, 1, 20, 3 }, input { 20 }, input { 20 }, input { 1, 3, 2, 17 }, input { 1, 3, 2, 3 } },
+         { relu = false }),
+    case { input { 1, 1, 21, 18 }, input { 21 }, input { 21 }, input { 2, 2, 2, 16 }, input { 2, 2, 2, 5 } },
+  },
+  reduce_block = {
+    case { input { 1, 1, 5, 2 }, input { 1, 1, 5, 2 }, NONE, NONE, input { 2, 4, 4, 5 } },
+    case({ input { 1, 1, 20, 3 }, input { 1, 1, 20, 3 }, input { 20 }, input { 20 }, input { 1, 3, 4, 17 },
+           input { 1, 3, 4, 3 } }, { relu = false }),
+    case { input { 1, 1, 21, 9 }, input { 1, 1, 21, 9 }, input { 21 }, input { 21 }, input { 2, 2, 3, 16 },
+           input { 2, 2, 3, 5 } },
+  },
   norm_factors = {
     case({ input { 5 }, positive { 5 }, NONE, NONE, NONE, NONE }, { count = 7 }),
     case({ input { 5 }, positive { 5 }, input { 5 }, input { 5 }, still { 5 }, variance(5) }, { count = 7, eps = 0.1 }),

@@ -1,0 +1,220 @@
+/* block_pointwise.c - row pointwise_block, and strip by strip the product that reduce_block shares with it.
+**
+** Forward: read a strip, multiply, store z and take its statistics. Backward: read the strip again and z's gradient,
+** add their product to the weights' gradient, and take the gradient back through the weights into the sources. Pieces
+** are ranges of strips; each has its own sums, which are added up in their order. */
+#include "kernels/cpu/block_pointwise.h"
+#include "kernels/cpu/gemm.h"
+
+#define STRIP 8192       /* elements of the sources in a strip: half of a level-1 cache, where */
+#define LEAST 32         /* pixels, at least, */
+#define MOST 128         /* and at most, allow */
+#define PIECES 48        /* at most, */
+#define PIECE_PIXELS 384 /* each of so many pixels: a weight gradient's sums are to be small work beside its product */
+
+/* Elements rounded up to what keeps the next array in a block of memory aligned. */
+static size_t aligned(int64_t count) { return (size_t)(CN_CEIL_DIV(count, 16) * 16); }
+
+/* Elements from pixel to pixel of a strip; never a large power of two, which would crowd few sets of the cache. */
+static int64_t strip_pitch(int64_t channels) { return channels % 256 == 0 ? channels + 16 : channels; }
+
+static int64_t strip_pixels(const Pointwise *b) {
+  return CN_MAX(LEAST, CN_MIN(MOST, STRIP / CN_MAX(1, b->inputs) / 16 * 16));
+}
+
+Pointwise FN(pointwise_of)(CnCall *call, int grids) {
+  const int64_t *x = call->in_spec[grids + 2].shape, *z = call->out_spec[0].shape;
+  Pointwise b = { .call = call, .grids = grids, .sources = call->nin - grids - 2, .h = x[1], .w = x[2], .oh = z[1],
+                  .ow = z[2], .pixels = z[0] * z[1] * z[2], .outputs = call->in_spec[0].shape[3] };
+  const REAL *scale = block_input(call, grids), *shift = block_input(call, grids + 1);
+  for (int i = 0; i < b.sources; i++) {
+    int at = grids + 2 + i;
+    Reader read = { scale != NULL ? scale + b.inputs : NULL, shift != NULL ? shift + b.inputs : NULL,
+                    call->attr[0].i != 0, call->in_spec[at].shape[3] };
+    b.source[i] = (Source){ read, DATA(const STORED, call->in[at]),
+                            call->gin[at] != NULL ? DATA(STORED, call->gin[at]) : NULL, call->add[at], b.inputs };
+    b.inputs += read.channels;
+  }
+  return b;
+}
+
+/* A strip of all sources side by side. */
+static void read_strip(const Pointwise *b, int grid, int64_t first, int64_t count, REAL *to, int64_t pitch) {
+  for (int i = 0; i < b->sources; i++) b->read(b, &b->source[i], grid, first, count, to + b->source[i].first, pitch);
+}
+
+/* ---- forward ---- */
+
+CnErr FN(pointwise_run)(const Pointwise *b) {
+  CnCall *call = b->call;
+  int64_t channels = b->grids * b->outputs, rows = strip_pixels(b), pitch = strip_pitch(b->inputs);
+  int64_t strips = CN_CEIL_DIV(b->pixels, rows), pieces = CN_MAX(1, CN_MIN(PIECES, strips));
+  size_t matrix = aligned((int64_t)gemm_packed_count(b->inputs, b->outputs)), taken = aligned(rows * pitch);
+  size_t scratch = taken + aligned(rows * channels);
+  STORED *z = DATA(STORED, call->out[0]);
+  double *sums = cn_alloc_zeroed((size_t)(2 * pieces * channels) * sizeof(double));
+  REAL *packed = cn_alloc(((size_t)b->grids * matrix + (size_t)cn_threads() * scratch) * sizeof(REAL));
+  if (sums == NULL || packed == NULL) {
+    cn_free(sums);
+    cn_free(packed);
+    return CN_EMEMORY;
+  }
+  for (int grid = 0; grid < b->grids; grid++)
+    FN(gemm_pack)(packed + (size_t)grid * matrix, block_input(call, grid), b->outputs, false, b->inputs, b->outputs);
+  CN_PARALLEL_FOR_IF_WORTH(b->pixels * b->inputs * channels)
+  for (int64_t piece = 0; piece < pieces; piece++) {
+    REAL *x = packed + (size_t)b->grids * matrix + (size_t)thread_index() * scratch, *result = x + taken;
+    int64_t begin, end;
+    piece_range(strips, pieces, piece, &begin, &end);
+    for (int64_t strip = begin; strip < end; strip++) {
+      int64_t first = strip * rows, count = CN_MIN(rows, b->pixels - first);
+      for (int grid = 0; grid < b->grids; grid++) {
+        read_strip(b, grid, first, count, x, pitch);
+        FN(gemm_tile_rows)(count, b->outputs, b->inputs, x, pitch, packed + (size_t)grid * matrix, NULL,
+                           result + grid * b->outputs, channels);
+      }
+      FN(write_result)(result, channels, count, channels, z + first * channels, sums + 2 * piece * channels);
+    }
+  }
+  FN(finish_statistics)(pieces, channels, b->pixels, sums, DATA(REAL, call->out[1]), DATA(REAL, call->out[2]));
+  cn_free(packed);
+  cn_free(sums);
+  return CN_OK;
+}
+
+/* ---- backward ---- */
+
+/* What one backward works with: memory in one block at `packed`. */
+typedef struct Back {
+  const Pointwise *b;
+  Incoming incoming;
+  bool weights, sources, factors; /* what is wanted: of the weights, of what is read, of scale or shift */
+  int64_t channels, rows, pitch, strips, pieces;
+  size_t matrix;  /* elements of one grid's packed weights (O,I) */
+  size_t weight;  /* elements of one grid's weights (I,O) */
+  size_t scratch; /* elements that a thread has: a strip of the sources and one of z's gradient */
+  REAL *packed;   /* [grids][matrix] */
+  REAL *memory;   /* [threads][scratch] */
+  REAL *partial;  /* [grids][pieces][weight] */
+  double *sums;   /* [sources][pieces][2 * its channels] */
+} Back;
+
+static CnErr back_new(Back *out, const Pointwise *b) {
+  const CnCall *call = b->call;
+  Back k = { .b = b, .channels = b->grids * b->outputs, .rows = strip_pixels(b), .pitch = strip_pitch(b->inputs) };
+  for (int grid = 0; grid < b->grids; grid++) k.weights |= call->gin[grid] != NULL;
+  for (int i = b->grids; i < b->grids + 2; i++) k.factors |= block_wanted(call, i) != NULL;
+  k.sources = k.factors;
+  for (int i = 0; i < b->sources; i++) k.sources |= b->source[i].gx != NULL;
+  k.strips = CN_CEIL_DIV(b->pixels, k.rows);
+  k.pieces = CN_MAX(1, CN_MIN(CN_MIN(PIECES, k.strips), b->pixels / PIECE_PIXELS));
+  k.matrix = aligned((int64_t)gemm_packed_count(b->outputs, b->inputs));
+  k.weight = (size_t)(b->inputs * b->outputs);
+  k.scratch = aligned(k.rows * k.pitch) + aligned(k.rows * k.channels);
+  size_t all = (size_t)b->grids * k.matrix + (size_t)cn_threads() * k.scratch;
+  size_t partial = k.weights ? (size_t)(b->grids * k.pieces) * k.weight : 0;
+  CN_TRY(FN(incoming_new)(&k.incoming, call));
+  k.packed = cn_alloc((all + partial) * sizeof(REAL));
+  k.sums = cn_alloc_zeroed(k.factors ? (size_t)(2 * k.pieces * b->inputs) * sizeof(double) : 0);
+  if (k.packed == NULL || k.sums == NULL) {
+    cn_free(k.incoming.by_z);
+    cn_free(k.packed);
+    cn_free(k.sums);
+    return CN_EMEMORY;
+  }
+  k.memory = k.packed + (size_t)b->grids * k.matrix;
+  k.partial = k.packed + all;
+  for (int grid = 0; grid < b->grids; grid++)
+    FN(gemm_pack)(k.packed + (size_t)grid * k.matrix, block_input(call, grid), b->outputs, true, b->outputs, b->inputs);
+  *out = k;
+  return CN_OK;
+}
+
+static REAL *partial_sums(const Back *k, int grid, int64_t piece) {
+  return k->partial + (size_t)(grid * k->pieces + piece) * k->weight;
+}
+
+static double *factor_sums(const Back *k, int source, int64_t piece) {
+  const Source *s = &k->b->source[source];
+  return k->factors ? k->sums + 2 * (k->pieces * s->first + piece * s->read.channels) : NULL;
+}
+
+/* One strip: `x` holds what is read, then its gradient; `g` is that of z. */
+static void strip_back(const Back *k, int64_t piece, int64_t first, int64_t count, REAL *x, REAL *g) {
+  const Pointwise *b = k->b;
+  FN(read_gradient)(&k->incoming, first, count, g, k->channels);
+  for (int grid = 0; grid < b->grids; grid++) {
+    const REAL *from = g + grid * b->outputs;
+    if (b->call->gin[grid] != NULL) {
+      read_strip(b, grid, first, count, x, k->pitch);
+      FN(gemm_add_outer)(count, b->inputs, b->outputs, x, k->pitch, from, k->channels, partial_sums(k, grid, piece),
+                         b->outputs);
+    }
+    if (!k->sources) continue;
+    FN(gemm_tile_rows)(count, b->inputs, b->outputs, from, k->channels, k->packed + (size_t)grid * k->matrix, NULL, x,
+                       k->pitch);
+    for (int i = 0; i < b->sources; i++)
+      if (k->factors || b->source[i].gx != NULL)
+        b->write(b, &b->source[i], grid, first, count, x + b->source[i].first, k->pitch, factor_sums(k, i, piece));
+  }
+}
+
+CnErr FN(pointwise_run_back)(const Pointwise *b) {
+  Back k;
+  CN_TRY(back_new(&k, b));
+  CN_PARALLEL_FOR_IF_WORTH(b->pixels * b->inputs * k.channels)
+  for (int64_t piece = 0; piece < k.pieces; piece++) {
+    REAL *x = k.memory + (size_t)thread_index() * k.scratch, *g = x + aligned(k.rows * k.pitch);
+    int64_t begin, end;
+    piece_range(k.strips, k.pieces, piece, &begin, &end);
+    for (int grid = 0; k.weights && grid < b->grids; grid++)
+      memset(partial_sums(&k, grid, piece), 0, k.weight * sizeof(REAL));
+    for (int64_t strip = begin; strip < end; strip++)
+      strip_back(&k, piece, strip * k.rows, CN_MIN(k.rows, b->pixels - strip * k.rows), x, g);
+  }
+  for (int grid = 0; grid < b->grids; grid++)
+    if (b->call->gin[grid] != NULL)
+      FN(sum_partials)(k.pieces, (int64_t)k.weight, partial_sums(&k, grid, 0), DATA(REAL, b->call->gin[grid]));
+  REAL *gscale = block_wanted(b->call, b->grids), *gshift = block_wanted(b->call, b->grids + 1);
+  for (int i = 0; k.factors && i < b->sources; i++) {
+    const Source *s = &b->source[i];
+    FN(finish_factors)(k.pieces, s->read.channels, factor_sums(&k, i, 0), gscale != NULL ? gscale + s->first : NULL,
+                       gshift != NULL ? gshift + s->first : NULL);
+  }
+  cn_free(k.incoming.by_z);
+  cn_free(k.packed);
+  cn_free(k.sums);
+  return CN_OK;
+}
+
+/* ---- pointwise_block: pixel p of z has pixel p of the sources ---- */
+
+static void read_same(const Pointwise *b, const Source *s, int grid, int64_t first, int64_t count, REAL *to,
+                      int64_t pitch) {
+  (void)b, (void)grid;
+  FN(read_pixels)(&s->read, s->x + first * s->read.channels, count, to, pitch);
+}
+
+static void write_same(const Pointwise *b, const Source *s, int grid, int64_t first, int64_t count, const REAL *g,
+                       int64_t pitch, double *sums) {
+  int64_t at = first * s->read.channels;
+  (void)b, (void)grid;
+  FN(write_gradient)(&s->read, s->x + at, g, pitch, count, s->gx != NULL ? s->gx + at : NULL, s->add, sums);
+}
+
+static Pointwise pointwise_block_of(CnCall *call) {
+  Pointwise b = FN(pointwise_of)(call, 1);
+  b.read = read_same;
+  b.write = write_same;
+  return b;
+}
+
+CnErr FN(pointwise_block_forward)(CnCall *call) {
+  Pointwise b = pointwise_block_of(call);
+  return FN(pointwise_run)(&b);
+}
+
+CnErr FN(pointwise_block_backward)(CnCall *call) {
+  Pointwise b = pointwise_block_of(call);
+  return FN(pointwise_run_back)(&b);
+}
