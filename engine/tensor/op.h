@@ -10,7 +10,7 @@
 #include "tensor/tensor.h"
 
 #define CN_MAX_INPUTS 16
-#define CN_MAX_OUTPUTS 4
+#define CN_MAX_OUTPUTS 9
 #define CN_MAX_ATTRS 12 /* slots */
 
 typedef enum CnOpId {

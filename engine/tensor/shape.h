@@ -37,6 +37,7 @@ CnErr cn_shape_cross_entropy(CnCall *call);
 CnErr cn_shape_accuracy(CnCall *call);
 CnErr cn_shape_separable_block(CnCall *call);
 CnErr cn_shape_pointwise_block(CnCall *call);
+CnErr cn_shape_pointwise_blocks(CnCall *call);
 CnErr cn_shape_reduce_block(CnCall *call);
 CnErr cn_shape_conv_block(CnCall *call);
 CnErr cn_shape_pool_block(CnCall *call);

@@ -3,12 +3,13 @@
 
 static const CnSpec *in(const CnCall *call, int i) { return &call->in_spec[i]; }
 
-/* Mean and variance of the channels of output 0. */
-static void set_statistics(CnCall *call) {
-  int64_t channels = call->out_spec[0].shape[3];
-  SET(call, 1, channels);
-  SET(call, 2, channels);
+/* Mean and variance of the channels of an output, behind it. */
+static void set_statistics_of(CnCall *call, int z) {
+  int64_t channels = call->out_spec[z].shape[3];
+  SET(call, z + 1, channels);
+  SET(call, z + 2, channels);
 }
+static void set_statistics(CnCall *call) { set_statistics_of(call, 0); }
 
 /* Inputs i and i+1, scale and shift of so many channels: both or neither. */
 static CnErr expect_factors(const CnCall *call, int i, int64_t channels) {
@@ -54,6 +55,20 @@ CnErr cn_shape_pointwise_block(CnCall *call) {
   const int64_t *x = in(call, 3)->shape;
   SET(call, 0, x[0], x[1], x[2], in(call, 0)->shape[3]);
   set_statistics(call);
+  return CN_OK;
+}
+
+CnErr cn_shape_pointwise_blocks(CnCall *call) {
+  int64_t channels = 0;
+  CN_TRY(expect_sources(call, 5, &channels));
+  CN_TRY(expect_factors(call, 3, channels));
+  const int64_t *x = in(call, 5)->shape;
+  call->nout = in(call, 2)->ndim == -1 ? 6 : 9;
+  for (int i = 0; i < call->nout / 3; i++) {
+    CN_TRY(EXPECT(call, i, 1, 1, channels, -1));
+    SET(call, 3 * i, x[0], x[1], x[2], in(call, i)->shape[3]);
+    set_statistics_of(call, 3 * i);
+  }
   return CN_OK;
 }
 

@@ -112,12 +112,13 @@ void FN(finish_statistics)(int64_t pieces, int64_t channels, int64_t count, cons
 }
 
 /* d mean / d z = 1/n, d var / d z = 2 (z - mean) / n. */
-CnErr FN(incoming_new)(Incoming *out, const CnCall *call) {
-  const int64_t *shape = call->out_spec[0].shape;
+CnErr FN(incoming_of)(Incoming *out, const CnCall *call, int z) {
+  const int64_t *shape = call->out_spec[z].shape;
   int64_t channels = shape[3];
   double n = (double)(shape[0] * shape[1] * shape[2]);
-  const REAL *mean = DATA(REAL, call->out[1]), *gmean = DATA(REAL, call->gout[1]), *gvar = DATA(REAL, call->gout[2]);
-  *out = (Incoming){ DATA(STORED, call->gout[0]), DATA(STORED, call->out[0]), channels, NULL, NULL };
+  const REAL *mean = DATA(REAL, call->out[z + 1]);
+  const REAL *gmean = DATA(REAL, call->gout[z + 1]), *gvar = DATA(REAL, call->gout[z + 2]);
+  *out = (Incoming){ DATA(STORED, call->gout[z]), DATA(STORED, call->out[z]), channels, NULL, NULL };
   out->by_z = cn_alloc((size_t)CN_MAX(2 * channels, 1) * sizeof(REAL));
   if (out->by_z == NULL) return CN_EMEMORY;
   out->shift = out->by_z + channels;
@@ -128,6 +129,8 @@ CnErr FN(incoming_new)(Incoming *out, const CnCall *call) {
   }
   return CN_OK;
 }
+
+CnErr FN(incoming_new)(Incoming *out, const CnCall *call) { return FN(incoming_of)(out, call, 0); }
 
 CN_INLINE void gradient_slot(const Incoming *v, int64_t first, int64_t pixels, REAL *to, int64_t pitch, int64_t c,
                              int lanes) {

@@ -54,6 +54,7 @@ typedef struct Incoming {
 
 /* Outputs 0, 1, 2 of the call are z, mean, var, saved and with gradients. cn_free(out->by_z) when done. */
 CnErr FN(incoming_new)(Incoming *out, const CnCall *call);
+CnErr FN(incoming_of)(Incoming *out, const CnCall *call, int z); /* outputs z, z+1, z+2 */
 
 /* Pixels first … first+pixels-1 into `to`. */
 void FN(read_gradient)(const Incoming *v, int64_t first, int64_t pixels, REAL *to, int64_t pitch);

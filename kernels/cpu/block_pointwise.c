@@ -1,4 +1,4 @@
-/* block_pointwise.c - row pointwise_block, and strip by strip the product that reduce_block shares with it.
+/* block_pointwise.c - rows pointwise_block and pointwise_blocks, and strip by strip the product that reduce_block shares with it.
 **
 ** Forward: read a strip, multiply, store z and take its statistics. Backward: read the strip again and z's gradient,
 ** add their product to the weights' gradient, and take the gradient back through the weights into the sources. Pieces
@@ -22,13 +22,20 @@ static int64_t strip_pixels(const Pointwise *b) {
   return CN_MAX(LEAST, CN_MIN(MOST, STRIP / CN_MAX(1, b->inputs) / 16 * 16));
 }
 
-Pointwise FN(pointwise_of)(CnCall *call, int grids) {
-  const int64_t *x = call->in_spec[grids + 2].shape, *z = call->out_spec[0].shape;
-  Pointwise b = { .call = call, .grids = grids, .sources = call->nin - grids - 2, .h = x[1], .w = x[2], .oh = z[1],
-                  .ow = z[2], .pixels = z[0] * z[1] * z[2], .outputs = call->in_spec[0].shape[3] };
-  const REAL *scale = block_input(call, grids), *shift = block_input(call, grids + 1);
+Pointwise FN(pointwise_of)(CnCall *call, int slots, bool split) {
+  const int64_t *x = call->in_spec[slots + 2].shape, *z = call->out_spec[0].shape;
+  Pointwise b = { .call = call, .slots = slots, .grids = split ? 1 : slots, .sources = call->nin - slots - 2,
+                  .results = split ? call->nout / 3 : 1, .h = x[1], .w = x[2], .oh = z[1], .ow = z[2],
+                  .pixels = z[0] * z[1] * z[2] };
+  b.weights = split ? b.results : slots;
+  for (int i = 0, next = 0; i < b.results; i++, next += 3) {
+    b.result[i] = (Result){ b.outputs, call->out_spec[next].shape[3], next };
+    b.outputs += b.result[i].channels;
+  }
+  b.outputs /= b.grids;
+  const REAL *scale = block_input(call, slots), *shift = block_input(call, slots + 1);
   for (int i = 0; i < b.sources; i++) {
-    int at = grids + 2 + i;
+    int at = slots + 2 + i;
     Reader read = { scale != NULL ? scale + b.inputs : NULL, shift != NULL ? shift + b.inputs : NULL,
                     call->attr[0].i != 0, call->in_spec[at].shape[3] };
     b.source[i] = (Source){ read, DATA(const STORED, call->in[at]),
@@ -36,6 +43,25 @@ Pointwise FN(pointwise_of)(CnCall *call, int grids) {
     b.inputs += read.channels;
   }
   return b;
+}
+
+/* Packs each grid's weights (I,O), or their transpose; those that share a grid are joined along O first. */
+static CnErr pack_weights(const Pointwise *b, bool transposed, REAL *packed, size_t matrix) {
+  int64_t k = transposed ? b->outputs : b->inputs, n = transposed ? b->inputs : b->outputs;
+  if (b->grids == b->weights) {
+    for (int grid = 0; grid < b->grids; grid++)
+      FN(gemm_pack)(packed + (size_t)grid * matrix, block_input(b->call, grid), b->outputs, transposed, k, n);
+    return CN_OK;
+  }
+  REAL *joined = cn_alloc((size_t)(b->inputs * b->outputs) * sizeof(REAL));
+  if (joined == NULL) return CN_EMEMORY;
+  for (int i = 0; i < b->weights; i++)
+    for (int64_t row = 0; row < b->inputs; row++)
+      memcpy(joined + row * b->outputs + b->result[i].first, block_input(b->call, i) + row * b->result[i].channels,
+             (size_t)b->result[i].channels * sizeof(REAL));
+  FN(gemm_pack)(packed, joined, b->outputs, transposed, k, n);
+  cn_free(joined);
+  return CN_OK;
 }
 
 /* A strip of all sources side by side. */
@@ -51,16 +77,13 @@ CnErr FN(pointwise_run)(const Pointwise *b) {
   int64_t strips = CN_CEIL_DIV(b->pixels, rows), pieces = CN_MAX(1, CN_MIN(PIECES, strips));
   size_t matrix = aligned((int64_t)gemm_packed_count(b->inputs, b->outputs)), taken = aligned(rows * pitch);
   size_t scratch = taken + aligned(rows * channels);
-  STORED *z = DATA(STORED, call->out[0]);
   double *sums = cn_alloc_zeroed((size_t)(2 * pieces * channels) * sizeof(double));
   REAL *packed = cn_alloc(((size_t)b->grids * matrix + (size_t)cn_threads() * scratch) * sizeof(REAL));
-  if (sums == NULL || packed == NULL) {
+  if (sums == NULL || packed == NULL || pack_weights(b, false, packed, matrix) != CN_OK) {
     cn_free(sums);
     cn_free(packed);
     return CN_EMEMORY;
   }
-  for (int grid = 0; grid < b->grids; grid++)
-    FN(gemm_pack)(packed + (size_t)grid * matrix, block_input(call, grid), b->outputs, false, b->inputs, b->outputs);
   CN_PARALLEL_FOR_IF_WORTH(b->pixels * b->inputs * channels)
   for (int64_t piece = 0; piece < pieces; piece++) {
     REAL *x = packed + (size_t)b->grids * matrix + (size_t)thread_index() * scratch, *result = x + taken;
@@ -73,10 +96,19 @@ CnErr FN(pointwise_run)(const Pointwise *b) {
         FN(gemm_tile_rows)(count, b->outputs, b->inputs, x, pitch, packed + (size_t)grid * matrix, NULL,
                            result + grid * b->outputs, channels);
       }
-      FN(write_result)(result, channels, count, channels, z + first * channels, sums + 2 * piece * channels);
+      for (int i = 0; i < b->results; i++) {
+        const Result *r = &b->result[i];
+        STORED *z = DATA(STORED, call->out[r->output]) + first * r->channels;
+        FN(write_result)(result + r->first, channels, count, r->channels, z,
+                         sums + 2 * (pieces * r->first + piece * r->channels));
+      }
     }
   }
-  FN(finish_statistics)(pieces, channels, b->pixels, sums, DATA(REAL, call->out[1]), DATA(REAL, call->out[2]));
+  for (int i = 0; i < b->results; i++) {
+    const Result *r = &b->result[i];
+    FN(finish_statistics)(pieces, r->channels, b->pixels, sums + 2 * pieces * r->first,
+                          DATA(REAL, call->out[r->output + 1]), DATA(REAL, call->out[r->output + 2]));
+  }
   cn_free(packed);
   cn_free(sums);
   return CN_OK;
@@ -87,7 +119,7 @@ CnErr FN(pointwise_run)(const Pointwise *b) {
 /* What one backward works with: memory in one block at `packed`. */
 typedef struct Back {
   const Pointwise *b;
-  Incoming incoming;
+  Incoming incoming[CN_MAX_OUTPUTS / 3]; /* by result */
   bool weights, sources, factors; /* what is wanted: of the weights, of what is read, of scale or shift */
   int64_t channels, rows, pitch, strips, pieces;
   size_t matrix;  /* elements of one grid's packed weights (O,I) */
@@ -99,11 +131,17 @@ typedef struct Back {
   double *sums;   /* [sources][pieces][2 * its channels] */
 } Back;
 
+static void back_free(Back *k) {
+  for (int i = 0; i < k->b->results; i++) cn_free(k->incoming[i].by_z);
+  cn_free(k->packed);
+  cn_free(k->sums);
+}
+
 static CnErr back_new(Back *out, const Pointwise *b) {
   const CnCall *call = b->call;
   Back k = { .b = b, .channels = b->grids * b->outputs, .rows = strip_pixels(b), .pitch = strip_pitch(b->inputs) };
-  for (int grid = 0; grid < b->grids; grid++) k.weights |= call->gin[grid] != NULL;
-  for (int i = b->grids; i < b->grids + 2; i++) k.factors |= block_wanted(call, i) != NULL;
+  for (int i = 0; i < b->weights; i++) k.weights |= call->gin[i] != NULL;
+  for (int i = b->slots; i < b->slots + 2; i++) k.factors |= block_wanted(call, i) != NULL;
   k.sources = k.factors;
   for (int i = 0; i < b->sources; i++) k.sources |= b->source[i].gx != NULL;
   k.strips = CN_CEIL_DIV(b->pixels, k.rows);
@@ -113,21 +151,16 @@ static CnErr back_new(Back *out, const Pointwise *b) {
   k.scratch = aligned(k.rows * k.pitch) + aligned(k.rows * k.channels);
   size_t all = (size_t)b->grids * k.matrix + (size_t)cn_threads() * k.scratch;
   size_t partial = k.weights ? (size_t)(b->grids * k.pieces) * k.weight : 0;
-  CN_TRY(FN(incoming_new)(&k.incoming, call));
+  CnErr e = CN_OK;
+  for (int i = 0; i < b->results && e == CN_OK; i++) e = FN(incoming_of)(&k.incoming[i], call, b->result[i].output);
   k.packed = cn_alloc((all + partial) * sizeof(REAL));
   k.sums = cn_alloc_zeroed(k.factors ? (size_t)(2 * k.pieces * b->inputs) * sizeof(double) : 0);
-  if (k.packed == NULL || k.sums == NULL) {
-    cn_free(k.incoming.by_z);
-    cn_free(k.packed);
-    cn_free(k.sums);
-    return CN_EMEMORY;
-  }
+  if (e == CN_OK) e = k.packed == NULL || k.sums == NULL ? CN_EMEMORY : pack_weights(b, true, k.packed, k.matrix);
   k.memory = k.packed + (size_t)b->grids * k.matrix;
   k.partial = k.packed + all;
-  for (int grid = 0; grid < b->grids; grid++)
-    FN(gemm_pack)(k.packed + (size_t)grid * k.matrix, block_input(call, grid), b->outputs, true, b->outputs, b->inputs);
-  *out = k;
-  return CN_OK;
+  if (e == CN_OK) *out = k;
+  else back_free(&k);
+  return e;
 }
 
 static REAL *partial_sums(const Back *k, int grid, int64_t piece) {
@@ -142,10 +175,11 @@ static double *factor_sums(const Back *k, int source, int64_t piece) {
 /* One strip: `x` holds what is read, then its gradient; `g` is that of z. */
 static void strip_back(const Back *k, int64_t piece, int64_t first, int64_t count, REAL *x, REAL *g) {
   const Pointwise *b = k->b;
-  FN(read_gradient)(&k->incoming, first, count, g, k->channels);
+  for (int i = 0; i < b->results; i++)
+    FN(read_gradient)(&k->incoming[i], first, count, g + b->result[i].first, k->channels);
   for (int grid = 0; grid < b->grids; grid++) {
     const REAL *from = g + grid * b->outputs;
-    if (b->call->gin[grid] != NULL) {
+    if (b->grids == 1 ? k->weights : b->call->gin[grid] != NULL) {
       read_strip(b, grid, first, count, x, k->pitch);
       FN(gemm_add_outer)(count, b->inputs, b->outputs, x, k->pitch, from, k->channels, partial_sums(k, grid, piece),
                          b->outputs);
@@ -156,6 +190,22 @@ static void strip_back(const Back *k, int64_t piece, int64_t first, int64_t coun
     for (int i = 0; i < b->sources; i++)
       if (k->factors || b->source[i].gx != NULL)
         b->write(b, &b->source[i], grid, first, count, x + b->source[i].first, k->pitch, factor_sums(k, i, piece));
+  }
+}
+
+/* The pieces' sums into the weights' gradients; those of weights that share a grid are columns of one matrix. */
+static void finish_weights(const Back *k) {
+  const Pointwise *b = k->b;
+  for (int grid = 0; k->weights && grid < b->grids; grid++) {
+    REAL *total = partial_sums(k, grid, 0);
+    if (b->grids == b->weights && b->call->gin[grid] != NULL) total = DATA(REAL, b->call->gin[grid]);
+    FN(sum_partials)(k->pieces, (int64_t)k->weight, partial_sums(k, grid, 0), total);
+  }
+  for (int i = 0; k->weights && b->grids < b->weights && i < b->weights; i++) {
+    const Result *r = &b->result[i];
+    for (int64_t row = 0; b->call->gin[i] != NULL && row < b->inputs; row++)
+      memcpy(DATA(REAL, b->call->gin[i]) + row * r->channels, partial_sums(k, 0, 0) + row * b->outputs + r->first,
+             (size_t)r->channels * sizeof(REAL));
   }
 }
 
@@ -172,22 +222,18 @@ CnErr FN(pointwise_run_back)(const Pointwise *b) {
     for (int64_t strip = begin; strip < end; strip++)
       strip_back(&k, piece, strip * k.rows, CN_MIN(k.rows, b->pixels - strip * k.rows), x, g);
   }
-  for (int grid = 0; grid < b->grids; grid++)
-    if (b->call->gin[grid] != NULL)
-      FN(sum_partials)(k.pieces, (int64_t)k.weight, partial_sums(&k, grid, 0), DATA(REAL, b->call->gin[grid]));
-  REAL *gscale = block_wanted(b->call, b->grids), *gshift = block_wanted(b->call, b->grids + 1);
+  finish_weights(&k);
+  REAL *gscale = block_wanted(b->call, b->slots), *gshift = block_wanted(b->call, b->slots + 1);
   for (int i = 0; k.factors && i < b->sources; i++) {
     const Source *s = &b->source[i];
     FN(finish_factors)(k.pieces, s->read.channels, factor_sums(&k, i, 0), gscale != NULL ? gscale + s->first : NULL,
                        gshift != NULL ? gshift + s->first : NULL);
   }
-  cn_free(k.incoming.by_z);
-  cn_free(k.packed);
-  cn_free(k.sums);
+  back_free(&k);
   return CN_OK;
 }
 
-/* ---- pointwise_block: pixel p of z has pixel p of the sources ---- */
+/* ---- pointwise_block, pointwise_blocks: pixel p of z has pixel p of the sources ---- */
 
 static void read_same(const Pointwise *b, const Source *s, int grid, int64_t first, int64_t count, REAL *to,
                       int64_t pitch) {
@@ -202,19 +248,29 @@ static void write_same(const Pointwise *b, const Source *s, int grid, int64_t fi
   FN(write_gradient)(&s->read, s->x + at, g, pitch, count, s->gx != NULL ? s->gx + at : NULL, s->add, sums);
 }
 
-static Pointwise pointwise_block_of(CnCall *call) {
-  Pointwise b = FN(pointwise_of)(call, 1);
+static Pointwise same_pixels(CnCall *call, int slots) {
+  Pointwise b = FN(pointwise_of)(call, slots, true);
   b.read = read_same;
   b.write = write_same;
   return b;
 }
 
 CnErr FN(pointwise_block_forward)(CnCall *call) {
-  Pointwise b = pointwise_block_of(call);
+  Pointwise b = same_pixels(call, 1);
   return FN(pointwise_run)(&b);
 }
 
 CnErr FN(pointwise_block_backward)(CnCall *call) {
-  Pointwise b = pointwise_block_of(call);
+  Pointwise b = same_pixels(call, 1);
+  return FN(pointwise_run_back)(&b);
+}
+
+CnErr FN(pointwise_blocks_forward)(CnCall *call) {
+  Pointwise b = same_pixels(call, 3);
+  return FN(pointwise_run)(&b);
+}
+
+CnErr FN(pointwise_blocks_backward)(CnCall *call) {
+  Pointwise b = same_pixels(call, 3);
   return FN(pointwise_run_back)(&b);
 }

@@ -1,8 +1,9 @@
-/* block_pointwise.h - the product under pointwise_block and reduce_block: pixels of several images, joined along their
-** channels, times one matrix or two.
+/* block_pointwise.h - the product under pointwise_block, pointwise_blocks and reduce_block: pixels of several images,
+** joined along their channels, times one matrix or several.
 **
 ** A block goes over the pixels of its result in strips. Of each strip the sources' pixels are read side by side into
-** scratch memory that the cache holds: nowhere else are they joined. The two rows differ in which pixels these are. */
+** scratch memory that the cache holds: nowhere else are they joined. reduce_block reads its pixels from two grids, one matrix for each, into
+** one result; the others read the same pixels for all their matrices and have a result for each. */
 #ifndef CN_BLOCK_POINTWISE_H
 #define CN_BLOCK_POINTWISE_H
 
@@ -17,14 +18,23 @@ typedef struct Source {
   int64_t first;
 } Source;
 
+/* One of the results: columns first … first+channels-1 of a strip's. Its outputs in the call begin at `output`. */
+typedef struct Result {
+  int64_t first, channels;
+  int output;
+} Result;
+
 typedef struct Pointwise Pointwise;
 struct Pointwise {
   CnCall *call;
-  int grids; /* inputs 0 … grids-1 are the weights, whose outputs lie side by side in z; scale and shift follow */
-  int sources;
+  int slots;   /* inputs 0 … slots-1 are the weights, where given; scale, shift and sources follow */
+  int weights; /* as many are given */
+  int grids;   /* 1, or one for each of the weights */
+  int sources, results;
+  Result result[CN_MAX_OUTPUTS / 3];
   Source source[CN_MAX_INPUTS];
   int64_t h, w, oh, ow, pixels; /* sizes of the sources and of z; pixels of z in all images */
-  int64_t inputs, outputs;      /* channels of all sources, and of one grid's result */
+  int64_t inputs, outputs;      /* channels of all sources, and of what is made of one grid */
   /* Reads what pixels first … first+count-1 of z have of a source on a grid into `to`. */
   void (*read)(const Pointwise *b, const Source *s, int grid, int64_t first, int64_t count, REAL *to, int64_t pitch);
   /* Writes the gradient `g` of what `read` gave; sums of the factors' gradients as for write_gradient. */
@@ -32,8 +42,8 @@ struct Pointwise {
                 int64_t pitch, double *sums);
 };
 
-/* All but `read` and `write`. */
-Pointwise FN(pointwise_of)(CnCall *call, int grids);
+/* All but `read` and `write`. `split`: the weights share one grid and have a result each. */
+Pointwise FN(pointwise_of)(CnCall *call, int slots, bool split);
 
 CnErr FN(pointwise_run)(const Pointwise *b);
 CnErr FN(pointwise_run_back)(const Pointwise *b);

@@ -60,7 +60,7 @@ static void write_grid(const Pointwise *b, const Source *s, int grid, int64_t fi
 }
 
 static Pointwise reduce_block_of(CnCall *call) {
-  Pointwise b = FN(pointwise_of)(call, 2);
+  Pointwise b = FN(pointwise_of)(call, 2, false);
   b.read = read_grid;
   b.write = write_grid;
   return b;

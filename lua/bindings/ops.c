@@ -231,8 +231,10 @@ static int apply(lua_State *L) {
   CnTensor **box[CN_MAX_OUTPUTS] = { NULL };
   for (int i = 0; i < info->visible; i++) box[i] = cnL_newtensor(L);
   CnErr e = cn_apply(out, op->id, in, nin, attr);
-  for (int i = 0; i < info->visible && e == CN_OK; i++) *box[i] = out[i];
-  return cnL_result(L, e, info->visible);
+  int made = 0;
+  for (; e == CN_OK && made < info->visible && out[made]; made++) *box[made] = out[made];
+  lua_pop(L, e == CN_OK ? info->visible - made : 0); /* optional outputs come last */
+  return cnL_result(L, e, made);
 }
 
 /* cnas.ops() -> list of { name, kind, inputs, attrs, outputs, types, doc } */

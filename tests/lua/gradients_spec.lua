@@ -274,6 +274,11 @@ local cases = {
          { relu = false }),
     case { input { 1, 1, 21, 18 }, input { 21 }, input { 21 }, input { 2, 2, 2, 16 }, input { 2, 2, 2, 5 } },
   },
+  pointwise_blocks = {
+    case { input { 1, 1, 5, 3 }, input { 1, 1, 5, 4 }, NONE, NONE, NONE, input { 2, 3, 3, 5 } },
+    case({ input { 1, 1, 20, 3 }, input { 1, 1, 20, 16 }, input { 1, 1, 20, 2 }, input { 20 }, input { 20 },
+           input { 1, 3, 2, 17 }, input { 1, 3, 2, 3 } }, { relu = false }),
+  },
   reduce_block = {
     case { input { 1, 1, 5, 2 }, input { 1, 1, 5, 2 }, NONE, NONE, input { 2, 4, 4, 5 } },
     case({ input { 1, 1, 20, 3 }, input { 1, 1, 20, 3 }, input { 20 }, input { 20 }, input { 1, 3, 4, 17 },
