@@ -2,7 +2,5 @@
 #include "kernels/cpu/kernel.h"
 #define MISSING(kernel) \
   CnErr FN(kernel)(CnCall *call) { return cn_fail(CN_ENOKERNEL, "%s: not there yet", call->op->name); }
-MISSING(separable_block_forward)
-MISSING(separable_block_backward)
 MISSING(pool_block_forward)
 MISSING(pool_block_backward)

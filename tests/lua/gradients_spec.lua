@@ -286,6 +286,15 @@ local cases = {
     case { input { 1, 1, 21, 9 }, input { 1, 1, 21, 9 }, input { 21 }, input { 21 }, input { 2, 2, 3, 16 },
            input { 2, 2, 3, 5 } },
   },
+  separable_block = {
+    case({ input { 2, 5, 6, 3 }, input { 3, 3, 1, 3 }, input { 1, 1, 3, 4 }, NONE, NONE }, { padding = 1 }),
+    case({ input { 2, 5, 4, 3 }, input { 3, 3, 1, 3 }, input { 1, 1, 3, 2 }, input { 3 }, input { 3 } },
+         { padding = 1, stride = 2 }),
+    case({ input { 1, 8, 3, 9 }, input { 5, 5, 1, 9 }, input { 1, 1, 9, 10 }, input { 9 }, input { 9 } },
+         { padding = 4, dilation = 2 }), -- two blocks of rows, each with rows of the other's gradient
+    case({ input { 1, 9, 4, 8 }, input { 5, 3, 1, 8 }, input { 1, 1, 8, 3 }, NONE, NONE },
+         { padding = { 2, 0 }, stride = { 2, 1 }, relu = false }),
+  },
   norm_factors = {
     case({ input { 5 }, positive { 5 }, NONE, NONE, NONE, NONE }, { count = 7 }),
     case({ input { 5 }, positive { 5 }, input { 5 }, input { 5 }, still { 5 }, variance(5) }, { count = 7, eps = 0.1 }),
