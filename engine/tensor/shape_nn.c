@@ -95,6 +95,7 @@ CnErr cn_shape_pool(CnCall *call) {
   const int64_t *x = in(call, 0)->shape;
   const CnAttr *a = call->attr;
   int64_t height = 0, width = 0;
+  if (x[1] * x[2] == 0) return cn_fail(CN_EUSAGE, "%s: the image is empty", call->op->name);
   if (a[4].i > a[0].i / 2 || a[5].i > a[1].i / 2) /* else a window could hold padding alone */
     return cn_fail(CN_EUSAGE, "%s: padding must be at most half the kernel, got %lld,%lld for %lld,%lld",
                    call->op->name,

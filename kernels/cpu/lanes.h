@@ -71,6 +71,50 @@ CN_INLINE VREAL vpass_positive(VREAL x, VREAL value) {
 #endif
 }
 
+/* A test of every lane, in the form that the machine chooses by: a mask register, or a mask. */
+#if defined(__AVX512F__) && defined(CN_REAL_f64)
+typedef __mmask8 VTEST;
+#elif defined(__AVX512F__)
+typedef __mmask16 VTEST;
+#else
+typedef VMASK VTEST;
+#endif
+
+/* x > than, or x is NaN. */
+CN_INLINE VTEST vexceeds(VREAL x, VREAL than) {
+#if defined(__AVX512F__) && defined(CN_REAL_f64)
+  __m512d v = (__m512d)x;
+  return _mm512_cmp_pd_mask(v, (__m512d)than, _CMP_GT_OQ) | _mm512_cmp_pd_mask(v, v, _CMP_UNORD_Q);
+#elif defined(__AVX512F__)
+  __m512 v = (__m512)x;
+  return _mm512_cmp_ps_mask(v, (__m512)than, _CMP_GT_OQ) | _mm512_cmp_ps_mask(v, v, _CMP_UNORD_Q);
+#else
+  return (x > than) | (x != x);
+#endif
+}
+
+/* `yes` where the test holds, else `no`. */
+CN_INLINE VREAL vchoose(VTEST test, VREAL yes, VREAL no) {
+#if defined(__AVX512F__) && defined(CN_REAL_f64)
+  return (VREAL)_mm512_mask_mov_pd((__m512d)no, test, (__m512d)yes);
+#elif defined(__AVX512F__)
+  return (VREAL)_mm512_mask_mov_ps((__m512)no, test, (__m512)yes);
+#else
+  return (VREAL)((test & (VMASK)yes) | (~test & (VMASK)no));
+#endif
+}
+
+/* sum + x where the test holds, else sum. */
+CN_INLINE VREAL vadd_where(VTEST test, VREAL sum, VREAL x) {
+#if defined(__AVX512F__) && defined(CN_REAL_f64)
+  return (VREAL)_mm512_mask_add_pd((__m512d)sum, test, (__m512d)sum, (__m512d)x);
+#elif defined(__AVX512F__)
+  return (VREAL)_mm512_mask_add_ps((__m512)sum, test, (__m512)sum, (__m512)x);
+#else
+  return sum + (VREAL)(test & (VMASK)x);
+#endif
+}
+
 /* Slots of a channel count: how many, where one begins, how many lanes each has. */
 CN_INLINE int slot_count(int64_t channels) { return (int)CN_CEIL_DIV(channels, VLEN); }
 CN_INLINE int64_t slot_begin(int64_t channels, int slot) {

@@ -295,6 +295,12 @@ local cases = {
     case({ input { 1, 9, 4, 8 }, input { 5, 3, 1, 8 }, input { 1, 1, 8, 3 }, NONE, NONE },
          { padding = { 2, 0 }, stride = { 2, 1 }, relu = false }),
   },
+  pool_block = {
+    case({ input { 2, 5, 6, 3 }, NONE, NONE }, { kernel = 3, padding = 1 }),
+    case({ input { 1, 5, 6, 17 }, input { 17 }, input { 17 } }, { kernel = 3, padding = 1, stride = 2, relu = true }),
+    case({ input { 1, 6, 5, 16 }, input { 16 }, input { 16 } }, { kernel = { 2, 3 }, stride = { 2, 1 }, max = false }),
+    case({ input { 2, 5, 4, 3 }, NONE, NONE }, { kernel = 3, padding = 1, max = false, relu = true }),
+  },
   norm_factors = {
     case({ input { 5 }, positive { 5 }, NONE, NONE, NONE, NONE }, { count = 7 }),
     case({ input { 5 }, positive { 5 }, input { 5 }, input { 5 }, still { 5 }, variance(5) }, { count = 7, eps = 0.1 }),
