@@ -1,6 +1,10 @@
 /* block.c - reading and writing strips of pixels on behalf of the blocks: see block.h. */
 #include "kernels/cpu/block.h"
 
+/* Strips follow each other in memory: while one is computed with, the next is on its way into the level-2 cache. */
+#define AHEAD(pointer) __builtin_prefetch(pointer, 0, 2)
+#define AHEAD_WRITE(pointer) __builtin_prefetch(pointer, 1, 2)
+
 /* Calls `routine(…, channel, lanes)` for each slot, with whole vectors as a constant. */
 #define FOR_SLOTS(channels, call)                                      \
   for (int slot = 0; slot < slot_count(channels); slot++) {            \
@@ -16,8 +20,10 @@ CN_INLINE VREAL factor(const REAL *factors, int64_t c, int lanes) {
 CN_INLINE void read_slot(const Reader *r, const STORED *x, int64_t step, int64_t pixels, REAL *to, int64_t pitch,
                          int64_t c, int lanes) {
   VREAL scale = factor(r->scale, c, lanes), shift = factor(r->shift, c, lanes);
-  for (int64_t p = 0; p < pixels; p++)
+  for (int64_t p = 0; p < pixels; p++) {
+    AHEAD(x + (p + pixels) * step + c);
     vstore_some(to + p * pitch + c, read_vector(r, load_stored(x + p * step + c, lanes), scale, shift), lanes);
+  }
 }
 
 void FN(read_spaced)(const Reader *r, const STORED *x, int64_t step, int64_t pixels, REAL *to, int64_t pitch) {
@@ -82,6 +88,7 @@ CN_INLINE void result_slot(const REAL *from, int64_t pitch, int64_t pixels, int6
   for (; p + 2 <= pixels; p += 2)
     CN_UNROLL(2) for (int i = 0; i < 2; i++) {
       VREAL value = vload_some(from + (p + i) * pitch + c, lanes);
+      AHEAD_WRITE(z + (p + i + pixels) * channels + c);
       store_stored(z + (p + i) * channels + c, value, lanes);
       spread_add(&s, i, value);
     }
@@ -137,6 +144,8 @@ CN_INLINE void gradient_slot(const Incoming *v, int64_t first, int64_t pixels, R
   VREAL by_z = vload_some(v->by_z + c, lanes), shift = vload_some(v->shift + c, lanes);
   const STORED *g = v->g + first * v->channels + c, *z = v->z + first * v->channels + c;
   for (int64_t p = 0; p < pixels; p++) {
+    AHEAD(g + (p + pixels) * v->channels);
+    AHEAD(z + (p + pixels) * v->channels);
     VREAL sum = load_stored(g + p * v->channels, lanes) + (load_stored(z + p * v->channels, lanes) * by_z + shift);
     vstore_some(to + p * pitch + c, sum, lanes);
   }
@@ -161,6 +170,7 @@ CN_INLINE void write_slot(const Reader *r, const STORED *x, int64_t step, const 
     by_x += value * from;
     plain += value;
     if (gx == NULL) continue;
+    AHEAD_WRITE(gx + (p + pixels) * step + c);
     value *= scale;
     if (add) value = load_stored(gx + p * step + c, lanes) + value * fresh;
     store_stored(gx + p * step + c, value, lanes);
