@@ -3,12 +3,11 @@
 ** A tile is a few rows of the result by 1 to 3 vectors of columns, held in registers while the inner dimension runs; an
 ** element of `a` is broadcast, a vector of the other matrix is loaded once for all rows. Row counts below are chosen so
 ** that accumulators, loaded vectors and one broadcast fit 32 registers (AVX-512) or 16, with at least eight independent
-** sums to cover the latency of a multiply-add. Both products are the same tile with other strides: `row_step` from one
-** row of the tile to the next, `inner_step` along the inner dimension. */
+** sums to cover the latency of a multiply-add. */
 #include "kernels/cpu/gemm.h"
 
 #if defined(__AVX512F__)
-#define ROWS_1 8
+#define ROWS_1 16
 #define ROWS_2 8
 #define ROWS_3 8
 #define ROWS_OUTER_1 16
@@ -29,26 +28,59 @@ typedef VREAL Tile[MAX_ROWS][MAX_WIDTH];
 /* Vectors in the next panel when `left` remain: 3 while it lasts, but never a lone one after a 3. */
 static int panel_width(int64_t left) { return left == 4 ? 2 : (int)CN_MIN(left, MAX_WIDTH); }
 
-/* sum[i][j] += a[i,:] * b[:,j]; `rows` and `width` are constants where this is inlined. */
-CN_INLINE void tile_multiply(int rows, int width, int64_t inner, const REAL *a, int64_t row_step, int64_t inner_step,
-                             const REAL *b, int64_t ldb, Tile sum) {
-  const REAL *row[MAX_ROWS];
-  CN_UNROLL(16) for (int i = 0; i < rows; i++) row[i] = a + i * row_step;
-  CN_UNROLL(4) for (int64_t p = 0; p < inner; p++) {
-    VREAL v[MAX_WIDTH];
-    CN_UNROLL(4) for (int j = 0; j < width; j++) v[j] = VLOAD(b + p * ldb + j * VLEN);
-    CN_UNROLL(16) for (int i = 0; i < rows; i++)
-      CN_UNROLL(4) for (int j = 0; j < width; j++) sum[i][j] += vsplat(row[i][p * inner_step]) * v[j];
+/* Makes the compiler keep a pointer in a register of its own: left alone, it gives every row of a tile one, and there
+** are not that many. */
+#define HOLD(pointer) __asm__("" : "+r"(pointer))
+
+/* sum[i][j] += a[i] * v[j], `a` having `step` elements from row to row; rows in groups of four share a pointer. */
+CN_INLINE void tile_step(int rows, int width, const REAL *const *group, int64_t step, const VREAL *v, Tile sum) {
+  CN_UNROLL(16) for (int i = 0; i < rows; i++) {
+    VREAL x = vsplat(group[i / 4][i % 4 * step]);
+    CN_UNROLL(4) for (int j = 0; j < width; j++) sum[i][j] += x * v[j];
   }
 }
 
-/* One tile of c = a * panel + bias; the last vector of a row has `last` lanes. */
+/* sum[i][j] += a[i,:] * panel[:,j]; `rows` and `width` are constants where this is inlined. */
+CN_INLINE void multiply_rows(int rows, int width, int64_t k, const REAL *a, int64_t lda, const REAL *panel, Tile sum) {
+  const REAL *group[MAX_ROWS / 4];
+  CN_UNROLL(4) for (int g = 0; 4 * g < rows; g++) group[g] = a + 4 * g * lda;
+  for (int64_t p = 0; p < k; p++) {
+    VREAL v[MAX_WIDTH];
+    CN_UNROLL(4) for (int j = 0; j < width; j++) v[j] = VLOAD(panel + j * VLEN);
+    tile_step(rows, width, group, lda, v, sum);
+    panel += width * VLEN;
+    CN_UNROLL(4) for (int g = 0; 4 * g < rows; g++) {
+      group[g]++;
+      HOLD(group[g]);
+    }
+  }
+}
+
+/* sum[i][j] += a[:,i] * g[:,j]. */
+CN_INLINE void multiply_outer(int rows, int width, int64_t m, const REAL *a, int64_t lda, const REAL *g, int64_t ldg,
+                              Tile sum) {
+  for (int64_t p = 0; p < m; p++) {
+    VREAL v[MAX_WIDTH];
+    CN_UNROLL(4) for (int j = 0; j < width; j++) v[j] = VLOAD(g + j * VLEN);
+    const REAL *group[MAX_ROWS / 4];
+    CN_UNROLL(4) for (int i = 0; 4 * i < rows; i++) group[i] = a + 4 * i;
+    tile_step(rows, width, group, 1, v, sum);
+    a += lda;
+    g += ldg;
+    HOLD(a);
+    HOLD(g);
+  }
+}
+
+/* One tile of c = a * panel + bias; the last vector of a row has `last` lanes. The bias is loaded for each tile: in
+** registers it would leave too few. */
 CN_INLINE void tile_rows(int rows, int width, int64_t k, const REAL *a, int64_t lda, const REAL *panel,
                          const VREAL *bias, REAL *c, int64_t ldc, int last) {
   Tile sum;
+  HOLD(bias);
   CN_UNROLL(16) for (int i = 0; i < rows; i++)
     CN_UNROLL(4) for (int j = 0; j < width; j++) sum[i][j] = bias[j];
-  tile_multiply(rows, width, k, a, lda, 1, panel, width * VLEN, sum);
+  multiply_rows(rows, width, k, a, lda, panel, sum);
   CN_UNROLL(16) for (int i = 0; i < rows; i++) {
     CN_UNROLL(4) for (int j = 0; j < width - 1; j++) VSTORE(c + i * ldc + j * VLEN, sum[i][j]);
     vstore_some(c + i * ldc + (width - 1) * VLEN, sum[i][width - 1], last);
@@ -112,13 +144,14 @@ CN_INLINE void tile_outer(int rows, int width, int64_t m, const REAL *a, int64_t
   Tile sum;
   CN_UNROLL(16) for (int i = 0; i < rows; i++)
     CN_UNROLL(4) for (int j = 0; j < width; j++) sum[i][j] = (VREAL){ 0 };
-  tile_multiply(rows, width, m, a, 1, lda, g, ldg, sum);
+  multiply_outer(rows, width, m, a, lda, g, ldg, sum);
+  /* All loads, then all stores: a load that overlaps a masked store would wait for it. */
   CN_UNROLL(16) for (int i = 0; i < rows; i++)
-    CN_UNROLL(4) for (int j = 0; j < width; j++) {
-      REAL *to = c + i * ldc + j * VLEN;
-      int lanes = j < width - 1 ? VLEN : last;
-      vstore_some(to, vload_some(to, lanes) + sum[i][j], lanes);
-    }
+    CN_UNROLL(4) for (int j = 0; j < width; j++)
+      sum[i][j] += vload_some(c + i * ldc + j * VLEN, j < width - 1 ? VLEN : last);
+  CN_UNROLL(16) for (int i = 0; i < rows; i++)
+    CN_UNROLL(4) for (int j = 0; j < width; j++)
+      vstore_some(c + i * ldc + j * VLEN, sum[i][j], j < width - 1 ? VLEN : last);
 }
 
 CN_INLINE void panel_outer(int rows, int width, int64_t m, int64_t k, const REAL *a, int64_t lda, const REAL *g,
@@ -144,10 +177,9 @@ void FN(gemm_add_outer)(int64_t m, int64_t k, int64_t n, const REAL *a, int64_t 
       int64_t ldp = ldg;
       if (last < VLEN) {
         ldp = width * VLEN;
-        for (int64_t i = 0; i < rows; i++) {
-          memcpy(padded + i * ldp, panel + i * ldg, (size_t)columns * sizeof(REAL));
-          for (int64_t j = columns; j < ldp; j++) padded[i * ldp + j] = 0;
-        }
+        for (int64_t i = 0; i < rows; i++)
+          for (int j = 0; j < width; j++)
+            VSTORE(padded + i * ldp + j * VLEN, vload_some(panel + i * ldg + j * VLEN, j < width - 1 ? VLEN : last));
         panel = padded;
       }
       REAL *out = c + v * VLEN;

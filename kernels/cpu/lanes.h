@@ -8,7 +8,7 @@
 #define CN_LANES_H
 
 #include <omp.h>
-#if defined(__AVX512F__)
+#if defined(__AVX2__)
 #include <immintrin.h>
 #endif
 
@@ -24,25 +24,54 @@ CN_INLINE int thread_index(void) { return omp_get_thread_num(); }
 /* `n` rounded up to whole vectors. */
 #define CN_LANES(n) (CN_CEIL_DIV((int64_t)(n), VLEN) * VLEN)
 
+#if defined(__AVX2__) && !defined(__AVX512F__)
+#if defined(CN_REAL_f64)
+#define FIRST_LANES(lanes) _mm256_cmpgt_epi64(_mm256_set1_epi64x(lanes), _mm256_setr_epi64x(0, 1, 2, 3))
+#else
+#define FIRST_LANES(lanes) _mm256_cmpgt_epi32(_mm256_set1_epi32(lanes), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7))
+#endif
+#endif
+
 /* The first `lanes` (1 … VLEN) elements at p, zeros after them; when `lanes` is the constant VLEN, a plain load. */
 CN_INLINE VREAL vload_some(const REAL *p, int lanes) {
-  if (lanes == VLEN) return VLOAD(p);
+  if (__builtin_constant_p(lanes) && lanes == VLEN) return VLOAD(p);
+#if defined(__AVX512F__) && defined(CN_REAL_f64)
+  return (VREAL)_mm512_maskz_loadu_pd((__mmask8)((1u << lanes) - 1), p);
+#elif defined(__AVX512F__)
+  return (VREAL)_mm512_maskz_loadu_ps((__mmask16)((1u << lanes) - 1), p);
+#elif defined(__AVX2__) && defined(CN_REAL_f64)
+  return (VREAL)_mm256_maskload_pd(p, FIRST_LANES(lanes));
+#elif defined(__AVX2__)
+  return (VREAL)_mm256_maskload_ps(p, FIRST_LANES(lanes));
+#else
   REAL part[VBYTES / sizeof(REAL)] = { 0 };
   for (int j = 0; j < lanes; j++) part[j] = p[j];
   return VLOAD(part);
+#endif
 }
 
 CN_INLINE void vstore_some(REAL *p, VREAL v, int lanes) {
-  if (lanes == VLEN) {
+  if (__builtin_constant_p(lanes) && lanes == VLEN) {
     VSTORE(p, v);
     return;
   }
+#if defined(__AVX512F__) && defined(CN_REAL_f64)
+  _mm512_mask_storeu_pd(p, (__mmask8)((1u << lanes) - 1), (__m512d)v);
+#elif defined(__AVX512F__)
+  _mm512_mask_storeu_ps(p, (__mmask16)((1u << lanes) - 1), (__m512)v);
+#elif defined(__AVX2__) && defined(CN_REAL_f64)
+  _mm256_maskstore_pd(p, FIRST_LANES(lanes), (__m256d)v);
+#elif defined(__AVX2__)
+  _mm256_maskstore_ps(p, FIRST_LANES(lanes), (__m256)v);
+#else
   REAL part[VBYTES / sizeof(REAL)];
   VSTORE(part, v);
   for (int j = 0; j < lanes; j++) p[j] = part[j];
+#endif
 }
 
-CN_INLINE VREAL vsplat(REAL x) { return (VREAL){ 0 } + x; }
+/* x in every lane. The compiler may leave x - 0 out, but not x + 0, which turns -0 into 0. */
+CN_INLINE VREAL vsplat(REAL x) { return x - (VREAL){ 0 }; }
 
 /* A mask has all bits of a lane set or none. */
 typedef __typeof__((VREAL){ 0 } < (VREAL){ 0 }) VMASK;
