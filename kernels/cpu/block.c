@@ -5,30 +5,56 @@
 #define AHEAD(pointer) __builtin_prefetch(pointer, 0, 2)
 #define AHEAD_WRITE(pointer) __builtin_prefetch(pointer, 1, 2)
 
-/* Calls `routine(…, channel, lanes)` for each slot, with whole vectors as a constant. */
-#define FOR_SLOTS(channels, call)                                      \
-  for (int slot = 0; slot < slot_count(channels); slot++) {            \
-    int64_t c = slot_begin(channels, slot);                            \
-    if ((channels) >= VLEN) call(c, VLEN);                             \
-    else call(c, slot_lanes(channels));                                \
+/* Slots go in groups, pixel by pixel, so that memory is walked once and in order and a group's factors and sums stay in
+** registers. When slots overlap the last two are in one group: what is added to is read for the whole group before any
+** of it is written. */
+#if defined(__AVX512F__)
+#define MOST_SLOTS 4
+#else
+#define MOST_SLOTS 2
+#endif
+
+/* Calls `routine(group, slot, lanes)`, group and whole lanes being constants. */
+#define FOR_GROUPS(channels, routine)                                                             \
+  for (int slot = 0, left = slot_count(channels), group; left > 0; slot += group, left -= group) { \
+    group = left <= MOST_SLOTS ? left : left == MOST_SLOTS + 1 ? MOST_SLOTS - 1 : MOST_SLOTS;      \
+    if ((channels) < VLEN) routine(1, 0, slot_lanes(channels));                                    \
+    else if (group == 1) routine(1, slot, VLEN);                                                   \
+    else if (group == 2) routine(2, slot, VLEN);                                                   \
+    else if (MOST_SLOTS > 2 && group == 3) routine(3, slot, VLEN);                                 \
+    else if (MOST_SLOTS > 2) routine(4, slot, VLEN);                                               \
   }
 
-CN_INLINE VREAL factor(const REAL *factors, int64_t c, int lanes) {
-  return factors != NULL ? vload_some(factors + c, lanes) : (VREAL){ 0 };
+#define EACH(i, count) CN_UNROLL(4) for (int i = 0; i < count; i++)
+
+/* Where the slots of a group begin. */
+CN_INLINE void group_begin(int group, int64_t channels, int slot, int64_t *c) {
+  EACH(s, group) c[s] = slot_begin(channels, slot + s);
 }
 
-CN_INLINE void read_slot(const Reader *r, const STORED *x, int64_t step, int64_t pixels, REAL *to, int64_t pitch,
-                         int64_t c, int lanes) {
-  VREAL scale = factor(r->scale, c, lanes), shift = factor(r->shift, c, lanes);
-  for (int64_t p = 0; p < pixels; p++) {
-    AHEAD(x + (p + pixels) * step + c);
-    vstore_some(to + p * pitch + c, read_vector(r, load_stored(x + p * step + c, lanes), scale, shift), lanes);
-  }
+/* NULL factors are `otherwise`. */
+CN_INLINE void load_factors(int group, const REAL *factors, REAL otherwise, const int64_t *c, int lanes, VREAL *to) {
+  EACH(s, group) to[s] = factors != NULL ? vload_some(factors + c[s], lanes) : vsplat(otherwise);
+}
+
+CN_INLINE void read_group(int group, const Reader *r, const STORED *x, int64_t step, int64_t pixels, REAL *to,
+                          int64_t pitch, int slot, int lanes) {
+  const Reader reader = *r; /* not what the stores below might change */
+  int64_t c[MOST_SLOTS];
+  VREAL scale[MOST_SLOTS], shift[MOST_SLOTS];
+  group_begin(group, reader.channels, slot, c);
+  load_factors(group, reader.scale, 1, c, lanes, scale);
+  load_factors(group, reader.shift, 0, c, lanes, shift);
+  for (int64_t p = 0; p < pixels; p++, x += step, to += pitch)
+    EACH(s, group) {
+      AHEAD(x + pixels * step + c[s]);
+      vstore_some(to + c[s], read_vector(&reader, load_stored(x + c[s], lanes), scale[s], shift[s]), lanes);
+    }
 }
 
 void FN(read_spaced)(const Reader *r, const STORED *x, int64_t step, int64_t pixels, REAL *to, int64_t pitch) {
-#define READ(c, lanes) read_slot(r, x, step, pixels, to, pitch, c, lanes)
-  FOR_SLOTS(r->channels, READ)
+#define READ(group, slot, lanes) read_group(group, r, x, step, pixels, to, pitch, slot, lanes)
+  FOR_GROUPS(r->channels, READ)
 #undef READ
 }
 
@@ -36,73 +62,83 @@ void FN(read_pixels)(const Reader *r, const STORED *x, int64_t pixels, REAL *to,
   FN(read_spaced)(r, x, r->channels, pixels, to, pitch);
 }
 
-/* Adds the lanes of two sums that no slot before this one holds. */
+/* Adds the lanes of two vectors that no slot before this one holds. */
 CN_INLINE void add_lanes(double *sums, int64_t channels, int slot, int64_t c, VREAL first, VREAL second) {
+  REAL a[VBYTES / sizeof(REAL)], b[VBYTES / sizeof(REAL)];
+  VSTORE(a, first);
+  VSTORE(b, second);
   for (int64_t j = (int64_t)slot * VLEN - c; j < CN_MIN((int64_t)VLEN, channels - c); j++) {
-    sums[c + j] += (double)first[j];
-    sums[channels + c + j] += (double)second[j];
+    sums[c + j] += (double)a[j];
+    sums[channels + c + j] += (double)b[j];
   }
 }
 
-/* Sums of one slot over a strip, of distances to its first pixel: a large mean costs the squares no digits. */
-typedef struct Spread {
-  VREAL pivot, first[2], second[2];
-} Spread;
-
-CN_INLINE void spread_add(Spread *s, int i, VREAL value) {
-  VREAL d = value - s->pivot;
-  s->first[i] += d;
-  s->second[i] += d * d;
-}
-
-/* Adds the lanes that no slot before this one holds. */
-CN_INLINE void spread_finish(const Spread *s, int64_t pixels, int64_t channels, double *sums, int slot, int64_t c) {
-  VREAL first = s->first[0] + s->first[1], second = s->second[0] + s->second[1];
+/* The same for sums of distances to `pivot` and of their squares over n values. */
+CN_INLINE void add_distances(double *sums, int64_t channels, int slot, int64_t c, double n, VREAL pivot, VREAL first,
+                             VREAL second) {
+  REAL from[VBYTES / sizeof(REAL)], a[VBYTES / sizeof(REAL)], b[VBYTES / sizeof(REAL)];
+  VSTORE(from, pivot);
+  VSTORE(a, first);
+  VSTORE(b, second);
   for (int64_t j = (int64_t)slot * VLEN - c; j < CN_MIN((int64_t)VLEN, channels - c); j++) {
-    double from = (double)s->pivot[j], sum = (double)first[j], n = (double)pixels;
-    sums[c + j] += sum + n * from;
-    sums[channels + c + j] += (double)second[j] + 2 * from * sum + n * from * from;
+    double f = (double)from[j], sum = (double)a[j];
+    sums[c + j] += sum + n * f;
+    sums[channels + c + j] += (double)b[j] + 2 * f * sum + n * f * f;
   }
 }
 
-CN_INLINE void statistics_slot(const STORED *z, int64_t pixels, int64_t channels, double *sums, int slot, int64_t c,
-                               int lanes) {
-  Spread s = { load_stored(z + c, lanes), { { 0 } }, { { 0 } } };
+/* Sums are taken of so many pixels side by side that additions need not wait for each other. */
+#define COPIES(group) (4 / (group))
+
+/* `count` pixels of z, one to each copy of the sums; with `from` they are stored first. */
+CN_INLINE void statistics_pixels(int count, int group, const REAL *from, int64_t pitch, STORED *z, int64_t channels,
+                                 int64_t ahead, const int64_t *c, int lanes, const VREAL *pivot, VREAL first[][MOST_SLOTS],
+                                 VREAL second[][MOST_SLOTS]) {
+  EACH(i, count)
+    EACH(s, group) {
+      if (from != NULL) AHEAD_WRITE(z + ahead + i * channels + c[s]);
+      if (from != NULL) store_stored(z + i * channels + c[s], vload_some(from + i * pitch + c[s], lanes), lanes);
+      VREAL d = (from != NULL ? vload_some(from + i * pitch + c[s], lanes) : load_stored(z + i * channels + c[s], lanes)) -
+                pivot[s];
+      first[i][s] += d;
+      second[i][s] += d * d;
+    }
+}
+
+/* Distances to the first pixel, so that a large mean costs the squares no digits. */
+CN_INLINE void statistics_group(int group, const REAL *from, int64_t pitch, int64_t pixels, STORED *z,
+                                int64_t channels, double *sums, int slot, int lanes) {
+  int64_t c[MOST_SLOTS];
+  VREAL pivot[MOST_SLOTS], first[4][MOST_SLOTS], second[4][MOST_SLOTS];
+  group_begin(group, channels, slot, c);
+  EACH(s, group) pivot[s] = from != NULL ? vload_some(from + c[s], lanes) : load_stored(z + c[s], lanes);
+  EACH(i, COPIES(group)) EACH(s, group) first[i][s] = second[i][s] = (VREAL){ 0 };
   int64_t p = 0;
-  for (; p + 2 <= pixels; p += 2)
-    CN_UNROLL(2) for (int i = 0; i < 2; i++) spread_add(&s, i, load_stored(z + (p + i) * channels + c, lanes));
-  if (p < pixels) spread_add(&s, 0, load_stored(z + p * channels + c, lanes));
-  spread_finish(&s, pixels, channels, sums, slot, c);
+  for (; p + COPIES(group) <= pixels; p += COPIES(group))
+    statistics_pixels(COPIES(group), group, from != NULL ? from + p * pitch : NULL, pitch, z + p * channels, channels,
+                      pixels * channels, c, lanes, pivot, first, second);
+  for (; p < pixels; p++)
+    statistics_pixels(1, group, from != NULL ? from + p * pitch : NULL, pitch, z + p * channels, channels,
+                      pixels * channels, c, lanes, pivot, first, second);
+  EACH(s, group) {
+    for (int i = 1; i < COPIES(group); i++) {
+      first[0][s] += first[i][s];
+      second[0][s] += second[i][s];
+    }
+    add_distances(sums, channels, slot + s, c[s], (double)pixels, pivot[s], first[0][s], second[0][s]);
+  }
 }
 
 void FN(add_statistics)(const STORED *z, int64_t pixels, int64_t channels, double *sums) {
-#define ADD(c, lanes) statistics_slot(z, pixels, channels, sums, slot, c, lanes)
-  if (pixels > 0) FOR_SLOTS(channels, ADD)
+#define ADD(group, slot, lanes) \
+  statistics_group(group, NULL, 0, pixels, (STORED *)(uintptr_t)z, channels, sums, slot, lanes)
+  if (pixels > 0) FOR_GROUPS(channels, ADD)
 #undef ADD
 }
 
-CN_INLINE void result_slot(const REAL *from, int64_t pitch, int64_t pixels, int64_t channels, STORED *z, double *sums,
-                           int slot, int64_t c, int lanes) {
-  Spread s = { vload_some(from + c, lanes), { { 0 } }, { { 0 } } };
-  int64_t p = 0;
-  for (; p + 2 <= pixels; p += 2)
-    CN_UNROLL(2) for (int i = 0; i < 2; i++) {
-      VREAL value = vload_some(from + (p + i) * pitch + c, lanes);
-      AHEAD_WRITE(z + (p + i + pixels) * channels + c);
-      store_stored(z + (p + i) * channels + c, value, lanes);
-      spread_add(&s, i, value);
-    }
-  if (p < pixels) {
-    VREAL value = vload_some(from + p * pitch + c, lanes);
-    store_stored(z + p * channels + c, value, lanes);
-    spread_add(&s, 0, value);
-  }
-  spread_finish(&s, pixels, channels, sums, slot, c);
-}
-
 void FN(write_result)(const REAL *from, int64_t pitch, int64_t pixels, int64_t channels, STORED *z, double *sums) {
-#define WRITE(c, lanes) result_slot(from, pitch, pixels, channels, z, sums, slot, c, lanes)
-  if (pixels > 0) FOR_SLOTS(channels, WRITE)
+#define WRITE(group, slot, lanes) statistics_group(group, from, pitch, pixels, z, channels, sums, slot, lanes)
+  if (pixels > 0) FOR_GROUPS(channels, WRITE)
 #undef WRITE
 }
 
@@ -139,49 +175,98 @@ CnErr FN(incoming_of)(Incoming *out, const CnCall *call, int z) {
 
 CnErr FN(incoming_new)(Incoming *out, const CnCall *call) { return FN(incoming_of)(out, call, 0); }
 
-CN_INLINE void gradient_slot(const Incoming *v, int64_t first, int64_t pixels, REAL *to, int64_t pitch, int64_t c,
-                             int lanes) {
-  VREAL by_z = vload_some(v->by_z + c, lanes), shift = vload_some(v->shift + c, lanes);
-  const STORED *g = v->g + first * v->channels + c, *z = v->z + first * v->channels + c;
-  for (int64_t p = 0; p < pixels; p++) {
-    AHEAD(g + (p + pixels) * v->channels);
-    AHEAD(z + (p + pixels) * v->channels);
-    VREAL sum = load_stored(g + p * v->channels, lanes) + (load_stored(z + p * v->channels, lanes) * by_z + shift);
-    vstore_some(to + p * pitch + c, sum, lanes);
-  }
+CN_INLINE void gradient_group(int group, const Incoming *v, int64_t first, int64_t pixels, REAL *to, int64_t pitch,
+                              int slot, int lanes) {
+  const int64_t channels = v->channels;
+  const STORED *g = v->g + first * channels, *z = v->z + first * channels;
+  int64_t c[MOST_SLOTS];
+  VREAL by_z[MOST_SLOTS], shift[MOST_SLOTS];
+  group_begin(group, channels, slot, c);
+  load_factors(group, v->by_z, 0, c, lanes, by_z);
+  load_factors(group, v->shift, 0, c, lanes, shift);
+  for (int64_t p = 0; p < pixels; p++, g += channels, z += channels, to += pitch)
+    EACH(s, group) {
+      AHEAD(g + pixels * channels + c[s]);
+      AHEAD(z + pixels * channels + c[s]);
+      VREAL sum = load_stored(g + c[s], lanes) + (load_stored(z + c[s], lanes) * by_z[s] + shift[s]);
+      vstore_some(to + c[s], sum, lanes);
+    }
 }
 
 void FN(read_gradient)(const Incoming *v, int64_t first, int64_t pixels, REAL *to, int64_t pitch) {
-#define READ(c, lanes) gradient_slot(v, first, pixels, to, pitch, c, lanes)
-  FOR_SLOTS(v->channels, READ)
+#define READ(group, slot, lanes) gradient_group(group, v, first, pixels, to, pitch, slot, lanes)
+  FOR_GROUPS(v->channels, READ)
 #undef READ
 }
 
-/* Slots overlap when `channels` is no multiple of VLEN: what is added to goes by `held`, the lanes of gx that no slot
-** before has added to. */
-CN_INLINE void write_slot(const Reader *r, const STORED *x, int64_t step, const REAL *g, int64_t pitch, int64_t pixels,
-                          STORED *gx, bool add, double *sums, int slot, int64_t c, int lanes) {
-  VREAL scale = r->scale != NULL ? vload_some(r->scale + c, lanes) : vsplat(1), shift = factor(r->shift, c, lanes);
-  VREAL by_x = { 0 }, plain = { 0 }, fresh = vsplat(1);
-  for (int64_t j = 0; j < (int64_t)slot * VLEN - c; j++) fresh[j] = 0;
-  for (int64_t p = 0; p < pixels; p++) {
-    VREAL from = load_stored(x + p * step + c, lanes), value = vload_some(g + p * pitch + c, lanes);
-    if (r->relu) value = vpass_positive(from * scale + shift, value);
-    by_x += value * from;
-    plain += value;
-    if (gx == NULL) continue;
-    AHEAD_WRITE(gx + (p + pixels) * step + c);
-    value *= scale;
-    if (add) value = load_stored(gx + p * step + c, lanes) + value * fresh;
-    store_stored(gx + p * step + c, value, lanes);
+/* What becomes of the gradient of x. */
+typedef enum Target { DROP, PUT, ADD } Target;
+
+typedef struct Factors {
+  VREAL scale[MOST_SLOTS], shift[MOST_SLOTS];
+} Factors;
+
+/* `count` pixels, one to each copy of the sums. */
+CN_INLINE void write_group_pixels(int count, int group, Target target, bool relu, const Factors *f, const STORED *x,
+                                  const REAL *g, int64_t pitch, STORED *gx, int64_t step, int64_t ahead,
+                                  const int64_t *c, int lanes, VREAL by_x[][MOST_SLOTS], VREAL plain[][MOST_SLOTS]) {
+  EACH(i, count) {
+    VREAL value[MOST_SLOTS];
+    EACH(s, group) {
+      VREAL from = load_stored(x + i * step + c[s], lanes);
+      value[s] = vload_some(g + i * pitch + c[s], lanes);
+      if (relu) value[s] = vpass_positive(from * f->scale[s] + f->shift[s], value[s]);
+      by_x[i][s] += value[s] * from;
+      plain[i][s] += value[s];
+      value[s] *= f->scale[s];
+      if (target == ADD) value[s] += load_stored(gx + i * step + c[s], lanes);
+    }
+    if (target != DROP)
+      EACH(s, group) {
+        AHEAD_WRITE(gx + ahead + i * step + c[s]);
+        store_stored(gx + i * step + c[s], value[s], lanes);
+      }
   }
-  if (sums != NULL) add_lanes(sums, r->channels, slot, c, by_x, plain);
+}
+
+CN_INLINE void write_group(int group, Target target, const Reader *r, const STORED *x, int64_t step, const REAL *g,
+                           int64_t pitch, int64_t pixels, STORED *gx, double *sums, int slot, int lanes) {
+  const int64_t channels = r->channels;
+  const bool relu = r->relu;
+  int64_t c[MOST_SLOTS], p = 0;
+  Factors f;
+  VREAL by_x[4][MOST_SLOTS], plain[4][MOST_SLOTS];
+  group_begin(group, channels, slot, c);
+  load_factors(group, r->scale, 1, c, lanes, f.scale);
+  load_factors(group, r->shift, 0, c, lanes, f.shift);
+  EACH(i, COPIES(group)) EACH(s, group) by_x[i][s] = plain[i][s] = (VREAL){ 0 };
+  for (; p + COPIES(group) <= pixels; p += COPIES(group), x += COPIES(group) * step) {
+    write_group_pixels(COPIES(group), group, target, relu, &f, x, g + p * pitch, pitch,
+                       target == DROP ? NULL : gx + p * step, step, pixels * step, c, lanes, by_x, plain);
+  }
+  for (; p < pixels; p++, x += step)
+    write_group_pixels(1, group, target, relu, &f, x, g + p * pitch, pitch,
+                       target == DROP ? NULL : gx + p * step, step, pixels * step, c, lanes, by_x, plain);
+  if (sums == NULL) return;
+  EACH(s, group) {
+    for (int i = 1; i < COPIES(group); i++) {
+      by_x[0][s] += by_x[i][s];
+      plain[0][s] += plain[i][s];
+    }
+    add_lanes(sums, channels, slot + s, c[s], by_x[0][s], plain[0][s]);
+  }
 }
 
 void FN(write_spaced)(const Reader *r, const STORED *x, int64_t step, const REAL *g, int64_t pitch, int64_t pixels,
                       STORED *gx, bool add, double *sums) {
-#define WRITE(c, lanes) write_slot(r, x, step, g, pitch, pixels, gx, add, sums, slot, c, lanes)
-  FOR_SLOTS(r->channels, WRITE)
+#define WRITE(target, group, slot, lanes) \
+  write_group(group, target, r, x, step, g, pitch, pixels, gx, sums, slot, lanes)
+#define WRITE_DROP(...) WRITE(DROP, __VA_ARGS__)
+#define WRITE_PUT(...) WRITE(PUT, __VA_ARGS__)
+#define WRITE_ADD(...) WRITE(ADD, __VA_ARGS__)
+  if (gx == NULL) FOR_GROUPS(r->channels, WRITE_DROP)
+  else if (add) FOR_GROUPS(r->channels, WRITE_ADD)
+  else FOR_GROUPS(r->channels, WRITE_PUT)
 #undef WRITE
 }
 

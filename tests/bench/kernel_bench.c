@@ -3,7 +3,7 @@
 **   build/tests/kernel_bench [threads [batch [part of a name]]]
 **
 ** For each row of the table: milliseconds of forward and of backward (all gradients), the best of several, and
-** multiply-adds per second. With one thread times are processor time, so that other programs disturb them less. */
+** multiply-adds per second; for a block those that backward makes again count too. With one thread times are processor time, so that other programs disturb them less. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,7 +14,7 @@
 #include "device/cpu.h"
 #include "tensor/autograd.h"
 
-#define REPEATS 7
+#define REPEATS 9
 
 typedef struct Bench {
   const char *name;
@@ -36,7 +36,13 @@ static const Bench benches[] = {
   { "max pool", CN_OP_max_pool2d, size, c, c, 3, 1, 1, 1, 1 },               \
   { "avg pool", CN_OP_avg_pool2d, size, c, c, 3, 1, 1, 1, 1 },               \
   { "batch norm", CN_OP_batch_norm, size, c, c, 1, 1, 0, 1, 1 },             \
-  { "relu", CN_OP_relu, size, c, c, 1, 1, 0, 1, 1 }
+  { "relu", CN_OP_relu, size, c, c, 1, 1, 0, 1, 1 },                         \
+  { "block 3x3", CN_OP_separable_block, size, c, c, 3, 1, 1, 1, c },         \
+  { "block 5x5", CN_OP_separable_block, size, c, c, 5, 1, 2, 1, c },         \
+  { "block 3x3 dilated", CN_OP_separable_block, size, c, c, 3, 1, 2, 2, c }, \
+  { "block 5x5 dilated", CN_OP_separable_block, size, c, c, 5, 1, 4, 2, c }, \
+  { "block 3x3 stride 2", CN_OP_separable_block, size, c, c, 3, 2, 1, 1, c }, \
+  { "block 5x5 stride 2", CN_OP_separable_block, size, c, c, 5, 2, 2, 1, c }
   CELL(32, 16), CELL(16, 32), CELL(8, 64), CELL(32, 36),
 };
 
@@ -64,43 +70,72 @@ static CnTensor *random_tensor(int ndim, const int64_t *shape) {
   return t;
 }
 
-static void measure(const Bench *b, int64_t batch) {
-  CnTensor *in[2] = { random_tensor(4, (int64_t[]){ batch, b->size, b->size, b->c }), NULL }, *gout = NULL;
-  CnAttr attr[CN_MAX_ATTRS] = { { 1 }, { .f = 0.1 }, { .f = 1e-5 } }; /* batch_norm's */
-  bool conv = b->op == CN_OP_conv2d;
-  if (conv) {
+/* The inputs and attributes of a row; multiply-adds for each element of its result, in forward and in backward. */
+static int prepare(const Bench *b, int64_t batch, CnTensor **in, CnAttr *attr, double *forward, double *backward) {
+  CnAttr set[7] = { { b->stride },   { b->stride },   { b->pad },   { b->pad },
+                    { b->dilation }, { b->dilation }, { b->groups } };
+  double taps = b->kernel * b->kernel, inputs = (double)b->c / b->groups;
+  in[0] = random_tensor(4, (int64_t[]){ batch, b->size, b->size, b->c });
+  *forward = *backward = 0;
+  if (b->op == CN_OP_conv2d) {
+    memcpy(attr, set, sizeof set);
     in[1] = random_tensor(4, (int64_t[]){ b->kernel, b->kernel, b->c / b->groups, b->o });
-    CnAttr set[7] = { { b->stride },   { b->stride },   { b->pad },   { b->pad },
-                      { b->dilation }, { b->dilation }, { b->groups } };
-    memcpy(attr, set, sizeof set);
-    in[1]->requires_grad = true;
-  } else if (b->kernel > 1) {
-    CnAttr set[6] = { { b->kernel }, { b->kernel }, { b->stride }, { b->stride }, { b->pad }, { b->pad } };
-    memcpy(attr, set, sizeof set);
+    *forward = taps * inputs;
+    *backward = 2 * *forward;
+    return 2;
   }
-  in[0]->requires_grad = true;
-  double forward = 1e30, backward = 1e30, macs = 0;
-  for (int i = 0; i < REPEATS; i++) {
-    CnTensor *y;
-    double start = now();
-    ok(cn_apply(&y, b->op, in, conv ? 2 : 1, attr));
-    forward = fmin(forward, now() - start);
-    if (gout == NULL) gout = random_tensor(4, y->shape);
-    macs = conv ? (double)cn_tensor_count(y) * b->kernel * b->kernel * b->c / b->groups : 0;
-    start = now();
-    ok(cn_backward(y, gout, false));
-    backward = fmin(backward, now() - start);
-    cn_tensor_unref(y);
+  if (b->op == CN_OP_separable_block) {
+    set[6].i = 1;
+    memcpy(attr, set, sizeof set);
+    in[1] = random_tensor(4, (int64_t[]){ b->kernel, b->kernel, 1, b->c });
+    in[2] = random_tensor(4, (int64_t[]){ 1, 1, b->c, b->o });
+    in[3] = random_tensor(1, (int64_t[]){ b->c });
+    in[4] = random_tensor(1, (int64_t[]){ b->c });
+    *forward = taps + b->c;
+    *backward = 3 * taps + 2 * b->c; /* the depthwise convolution is made again */
+    return 5;
   }
-  printf("%-24s %2dx%-2d %3d->%-3d  forward %8.2f ms", b->name, b->size, b->size, b->c, b->o, forward);
-  if (macs > 0) printf(" %6.1f GMAC/s", macs / forward * 1e-6);
+  CnAttr pool[6] = { { b->kernel }, { b->kernel }, { b->stride }, { b->stride }, { b->pad }, { b->pad } };
+  CnAttr norm[3] = { { 1 }, { .f = 0.1 }, { .f = 1e-5 } };
+  if (b->kernel > 1) memcpy(attr, pool, sizeof pool);
+  else memcpy(attr, norm, sizeof norm);
+  return 1;
+}
+
+static void print_time(const char *what, double ms, double macs) {
+  printf("  %s %8.2f ms", what, ms);
+  if (macs > 0) printf(" %6.1f GMAC/s", macs / ms * 1e-6);
   else printf("              ");
-  printf("   backward %8.2f ms", backward);
-  if (macs > 0) printf(" %6.1f GMAC/s", 2 * macs / backward * 1e-6);
+}
+
+static void measure(const Bench *b, int64_t batch) {
+  CnTensor *in[5] = { NULL }, *gout = NULL;
+  CnAttr attr[CN_MAX_ATTRS] = { { 0 } };
+  double forward = 1e30, backward = 1e30, forward_macs, backward_macs, count = 0;
+  int nin = prepare(b, batch, in, attr, &forward_macs, &backward_macs);
+  for (int i = 0; i < nin; i++) in[i]->requires_grad = true;
+  for (int i = 0; i < REPEATS; i++) {
+    CnTensor *y[CN_MAX_OUTPUTS] = { NULL };
+    double start = now();
+    ok(cn_apply(y, b->op, in, nin, attr));
+    forward = fmin(forward, now() - start);
+    if (gout == NULL) gout = random_tensor(4, y[0]->shape);
+    count = (double)cn_tensor_count(y[0]);
+    start = now();
+    ok(cn_backward(y[0], gout, false));
+    backward = fmin(backward, now() - start);
+    for (int k = 0; k < CN_MAX_OUTPUTS; k++) cn_tensor_unref(y[k]);
+    for (int k = 0; k < nin; k++) {
+      cn_tensor_unref(in[k]->grad);
+      in[k]->grad = NULL;
+    }
+  }
+  printf("%-24s %2dx%-2d %3d->%-3d", b->name, b->size, b->size, b->c, b->o);
+  print_time("forward", forward, forward_macs * count);
+  print_time("  backward", backward, backward_macs * count);
   putchar('\n');
   cn_tensor_unref(gout);
-  cn_tensor_unref(in[0]);
-  cn_tensor_unref(in[1]);
+  for (int i = 0; i < nin; i++) cn_tensor_unref(in[i]);
 }
 
 int main(int argc, char **argv) {
