@@ -98,25 +98,58 @@ static CnModule *classifier(const CnModule *m) { return m->slots[m->count - 1].c
 
 /* ---- running ---- */
 
-/* s[0] and s[1]: the inputs of the first cell. */
-static CnErr run_stems(CnModule *m, const CnBackbone *b, CnTensor *images, CnFeature s[2]) {
-  CnFeature from = { .count = 1, .x = { images } };
-  CN_TRY(cn_module_pass(stem(m, 0), &s[0], &from));
-  if (b->stems == 2) return cn_module_pass(stem(m, 1), &s[1], &s[0]);
-  s[1] = cn_feature_copy(&s[0]);
+/* What cells have been brought, of which the next two are waiting: input 0 and 1 of the next one, and input 0 of the one
+** after it. */
+typedef struct Waiting {
+  CnFeature next[2], after;
+} Waiting;
+
+/* Brings y, the output of cell i (-1: of the stem), to cells i+1 and i+2. A stem that is its own predecessor (`twice`) is
+** input 0 of cell i+1 too. */
+static CnErr bring(CnModule *m, const CnBackbone *b, Waiting *w, const CnFeature *y, int i, bool twice) {
+  const CnModule *cells[3];
+  CnFeature out[3];
+  int inputs[3], which[3], n = 0, failed = 0;
+  if (twice && i + 1 < b->layers) cells[n] = cell(m, b, which[n] = i + 1), inputs[n++] = 0;
+  if (i + 1 < b->layers) cells[n] = cell(m, b, which[n] = i + 1), inputs[n++] = 1;
+  if (i + 2 < b->layers) cells[n] = cell(m, b, which[n] = i + 2), inputs[n++] = 0;
+  if (n == 0) return CN_OK;
+  CnErr e = cn_cell_bring(cells, inputs, n, out, y, &failed);
+  if (e != CN_OK) return cn_fail_within(e, "in cells.%d: ", which[failed]);
+  for (int k = 0; k < n; k++) *(which[k] == i + 2 ? &w->after : &w->next[inputs[k]]) = out[k];
   return CN_OK;
 }
 
-/* Each cell's output takes the place of the last one's. */
-static CnErr run_cells(CnModule *m, const CnBackbone *b, CnFeature s[2], CnTensor **tapped, const CnCellCall call[2]) {
+/* Runs the stems and brings what they give; a supernet's one stem is both inputs of the first cell. */
+static CnErr run_stems(CnModule *m, const CnBackbone *b, CnTensor *images, Waiting *w, CnFeature *y) {
+  CnFeature from = { .count = 1, .x = { images } }, first = { 0 };
+  CN_TRY(cn_module_pass(stem(m, 0), &first, &from));
+  if (b->stems == 1) {
+    *y = first;
+    return bring(m, b, w, y, -1, true);
+  }
+  CnErr e = cn_module_pass(stem(m, 1), y, &first);
+  if (e == CN_OK && b->layers > 0) {
+    const CnModule *reader = cell(m, b, 0);
+    int failed = 0;
+    e = cn_cell_bring(&reader, (int[]){ 0 }, 1, &w->next[0], &first, &failed);
+    if (e != CN_OK) e = cn_fail_within(e, "in cells.0: ");
+  }
+  cn_feature_clear(&first);
+  return e == CN_OK ? bring(m, b, w, y, -1, false) : e;
+}
+
+/* *y becomes the last cell's output. */
+static CnErr run_cells(CnModule *m, const CnBackbone *b, Waiting *w, CnFeature *y, CnTensor **tapped,
+                       const CnCellCall call[2]) {
   for (int i = 0; i < b->layers; i++) {
-    CnFeature y = { 0 };
-    CnErr e = cn_cell_forward(cell(m, b, i), &y, &s[0], &s[1], &call[cn_cell_is_reduction(cell(m, b, i))]);
+    cn_feature_clear(y); /* its readers have it */
+    CnErr e = cn_cell_forward(cell(m, b, i), y, w->next, &call[cn_cell_is_reduction(cell(m, b, i))]);
     if (e != CN_OK) return cn_fail_within(e, "in cells.%d: ", i);
-    cn_feature_clear(&s[0]);
-    s[0] = s[1];
-    s[1] = y;
-    if (i == b->tap && tapped != NULL) CN_TRY(cn_feature_write(&y, tapped));
+    w->next[0] = w->after;
+    w->after = (CnFeature){ 0 };
+    CN_TRY(bring(m, b, w, y, i, false));
+    if (i == b->tap && tapped != NULL) CN_TRY(cn_feature_write(y, tapped));
   }
   return CN_OK;
 }
@@ -152,13 +185,16 @@ static CnErr classify(CnModule *m, CnTensor **logits, const CnFeature *x) {
 
 CnErr cn_backbone_forward(CnModule *m, const CnBackbone *b, CnTensor **logits, CnTensor **tapped, CnTensor *images,
                           const CnCellCall call[2]) {
-  CnFeature s[2] = { { 0 } };
+  Waiting w = { .after = { 0 } };
+  CnFeature y = { 0 };
   if (tapped != NULL) *tapped = NULL;
-  CnErr e = run_stems(m, b, images, s);
-  if (e == CN_OK) e = run_cells(m, b, s, tapped, call);
-  cn_feature_clear(&s[0]);
-  if (e == CN_OK) e = classify(m, logits, &s[1]);
-  cn_feature_clear(&s[1]);
+  CnErr e = run_stems(m, b, images, &w, &y);
+  if (e == CN_OK) e = run_cells(m, b, &w, &y, tapped, call);
+  cn_feature_clear(&w.next[0]);
+  cn_feature_clear(&w.next[1]);
+  cn_feature_clear(&w.after);
+  if (e == CN_OK) e = classify(m, logits, &y);
+  cn_feature_clear(&y);
   if (e != CN_OK && tapped != NULL) {
     cn_tensor_unref(*tapped);
     *tapped = NULL;

@@ -1,7 +1,10 @@
 /* cell.c - building a cell, and running its nodes.
 **
 ** Slots: preprocess0, preprocess1, then the operations. A node is the sum of its two edges; an edge "none" adds zeros,
-** so it is not computed; a node without other edges is zeros. Every tensor is let go when its last reader has run. */
+** so it is not computed; a node without other edges is zeros. Every tensor is let go when its last reader has run.
+**
+** The output of a cell is read by the preprocess of the next cell and of the one after it, and by nothing else: it is
+** brought to both at once (cn_cell_bring), read together and let go. */
 #include "nas/cell.h"
 
 #include <inttypes.h>
@@ -217,21 +220,20 @@ static CnErr join_nodes(const Route *r, const CnFeature state[STATES], CnFeature
   return CN_OK;
 }
 
-static CnErr bring_inputs(CnModule *m, CnFeature state[STATES], const CnFeature *s0, const CnFeature *s1) {
-  const CnFeature *s[2] = { s0, s1 };
-  for (int i = 0; i < 2; i++) {
-    CnErr e = cn_module_pass(m->slots[i].child, &state[i], s[i]);
-    if (e != CN_OK) return cn_fail_within(e, "in %s: ", m->slots[i].name);
-  }
-  return CN_OK;
+CnErr cn_cell_bring(const CnModule *const *cells, const int *inputs, int n, CnFeature *out, const CnFeature *y,
+                    int *failed) {
+  CnModule *preprocess[3];
+  for (int i = 0; i < n; i++) preprocess[i] = cells[i]->slots[inputs[i]].child;
+  CnErr e = cn_modules_pass(preprocess, n, out, y, failed);
+  return e == CN_OK ? CN_OK : cn_fail_within(e, "in %s: ", cells[*failed]->slots[inputs[*failed]].name);
 }
 
-CnErr cn_cell_forward(CnModule *m, CnFeature *out, const CnFeature *s0, const CnFeature *s1, const CnCellCall *call) {
+CnErr cn_cell_forward(CnModule *m, CnFeature *out, CnFeature brought[2], const CnCellCall *call) {
   const Cell *c = m->data;
-  CnFeature state[STATES] = { { 0 } };
+  CnFeature state[STATES] = { brought[0], brought[1] };
   Route r;
-  CN_TRY(find_route(m, call, &r));
-  CnErr e = bring_inputs(m, state, s0, s1);
+  brought[0] = brought[1] = (CnFeature){ 0 };
+  CnErr e = find_route(m, call, &r);
   if (e == CN_OK) e = run_nodes(c, &r, state, call);
   if (e == CN_OK) e = join_nodes(&r, state, out);
   for (int i = 0; i < STATES; i++) cn_feature_clear(&state[i]);

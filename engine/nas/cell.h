@@ -33,9 +33,13 @@ typedef struct CnCellCall {
   CnRng *noise;                    /* moved on when drop_path is above 0 */
 } CnCellCall;
 
-/* s0 (cell before last) and s1 (last) -> (N,H,W,channels of the output), the cell's nodes joined. */
-CnErr cn_cell_forward(CnModule *cell, CnFeature *out, const CnFeature *s0, const CnFeature *s1,
-                      const CnCellCall *call);
+/* Preprocesses y, an earlier cell's output, for n (1 … 3) readers: as input inputs[i] (0: it is the cell before last, 1:
+** the last) of cells[i], into out[i]. On failure nothing is left there and *failed is the reader. */
+CnErr cn_cell_bring(const CnModule *const *cells, const int *inputs, int n, CnFeature *out, const CnFeature *y,
+                    int *failed);
+
+/* Both inputs, brought, which are taken over in any case -> (N,H,W,channels of the output), the cell's nodes joined. */
+CnErr cn_cell_forward(CnModule *cell, CnFeature *out, CnFeature brought[2], const CnCellCall *call);
 /* Adds the cost of such a call on inputs like *s0 and *s1; *s1 becomes the output's. */
 CnErr cn_cell_cost(const CnModule *cell, CnCost *cost, const CnSpec *s0, CnSpec *s1, const CnCellCall *call);
 bool cn_cell_is_reduction(const CnModule *cell);

@@ -108,6 +108,16 @@ CnErr cn_conv2d_pass_pointwise(CnModule *m, bool relu, CnFeature *out, const CnF
   return CN_OK;
 }
 
+CnErr cn_conv2d_pass_pointwise_together(CnModule *const *m, int n, bool relu, CnFeature *out, const CnFeature *x) {
+  CnTensor *in[5 + CN_MAX_JOINED] = { [3] = x->scale, x->shift }, *y[CN_MAX_OUTPUTS];
+  CnAttr attr[CN_MAX_ATTRS] = { { relu } };
+  for (int i = 0; i < n; i++) in[i] = m[i]->slots[0].tensor;
+  for (int i = 0; i < x->count; i++) in[5 + i] = x->x[i];
+  CN_TRY(cn_apply(y, CN_OP_pointwise_blocks, in, 5 + x->count, attr));
+  for (int i = 0; i < n; i++) set_block(&out[i], y + 3 * i);
+  return CN_OK;
+}
+
 CnErr cn_conv2d_pass_any(CnModule *m, bool relu, CnFeature *out, const CnFeature *x) {
   CnTensor *in[2] = { NULL, m->slots[0].tensor }, *y[CN_MAX_OUTPUTS];
   CnAttr attr[CN_MAX_ATTRS];

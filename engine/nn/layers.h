@@ -23,6 +23,8 @@ CnErr cn_conv2d_forward_relu(CnModule *m, CnTensor **out, CnTensor *x);
 bool cn_conv2d_is_pointwise(const CnModule *m, const CnFeature *x); /* 1x1, and x has the channels it takes */
 CnErr cn_conv2d_pass_pointwise(CnModule *m, bool relu, CnFeature *out, const CnFeature *x);
 CnErr cn_conv2d_pass_any(CnModule *m, bool relu, CnFeature *out, const CnFeature *x); /* without bias */
+/* n (2 or 3) of them on the same x. */
+CnErr cn_conv2d_pass_pointwise_together(CnModule *const *m, int n, bool relu, CnFeature *out, const CnFeature *x);
 bool cn_conv2d_is_separable(const CnModule *depthwise, const CnModule *pointwise, const CnFeature *x);
 CnErr cn_conv2d_pass_separable(CnModule *depthwise, CnModule *pointwise, bool relu, CnFeature *out,
                                const CnFeature *x);
@@ -67,6 +69,10 @@ CnErr cn_sequential_new(CnModule **out, CnModule *const *children, int n);
 CnErr cn_sequential_add(CnModule *sequence, CnModule *child); /* new reference */
 /* A sequence under the name "op", as published checkpoints spell it. */
 CnErr cn_chain_new(CnModule **out, CnModule *const *children, int n);
+
+/* Calls n (1 … 3) modules on the same x. Chains of ReLU, 1x1 convolution and batch normalisation read it together. On
+** failure nothing is left in `out`, and *failed is the module's index. */
+CnErr cn_modules_pass(CnModule *const *modules, int n, CnFeature *out, const CnFeature *x, int *failed);
 
 /* Writing a sequence down layer by layer, with one check at the end:
 **   CnBuilder b = cn_build_begin();

@@ -8,6 +8,8 @@
 #include "nn/layers.h"
 #include "nn/weights.h"
 
+static const CnModuleKind chain_kind;
+
 /* NULL behind the end. */
 static CnModule *part(const CnModule *m, int i) { return i < m->count ? m->slots[i].child : NULL; }
 
@@ -76,6 +78,52 @@ static CnErr sequence_forward(CnModule *self, CnTensor **out, CnTensor *const *x
   CnErr e = cn_feature_write(&to, out);
   cn_feature_clear(&to);
   return e;
+}
+
+/* The 1x1 convolution of a chain that is ReLU, that and a batch normalisation, for x; else NULL. */
+static CnModule *chain_pointwise(const CnModule *chain, const CnFeature *x) {
+  const CnModule *m = chain->kind == &chain_kind ? chain->slots[0].child : NULL;
+  if (m == NULL || m->count != 3) return NULL;
+  bool fits = cn_relu_is(part(m, 0)) && cn_conv2d_is_pointwise(part(m, 1), x) && cn_batch_norm_is(part(m, 2));
+  return fits ? part(m, 1) : NULL;
+}
+
+static CnErr pass_together(CnModule *const *chains, CnModule *const *convs, int n, CnFeature *out, const CnFeature *x,
+                           int *failed) {
+  *failed = 0;
+  CN_TRY(cn_conv2d_pass_pointwise_together(convs, n, true, out, x));
+  CnErr e = CN_OK;
+  for (int i = 0; i < n && e == CN_OK; i++) {
+    *failed = i;
+    CnModule *norm = part(chains[i]->slots[0].child, 2);
+    if (cn_batch_norm_can_follow(norm, &out[i])) {
+      e = cn_batch_norm_follow(norm, &out[i]);
+    } else { /* one value alone: for it to say so */
+      CnFeature raw = out[i];
+      out[i] = (CnFeature){ 0 };
+      e = cn_module_pass(norm, &out[i], &raw);
+      cn_feature_clear(&raw);
+    }
+  }
+  for (int i = 0; i < n && e != CN_OK; i++) cn_feature_clear(&out[i]);
+  return e;
+}
+
+CnErr cn_modules_pass(CnModule *const *modules, int n, CnFeature *out, const CnFeature *x, int *failed) {
+  CnModule *convs[3];
+  int together = 0;
+  for (int i = 0; i < n && cn_blocks_wanted(x); i++)
+    if ((convs[together] = chain_pointwise(modules[i], x)) != NULL) together++;
+  if (together == n && n > 1 && x->count + 5 <= CN_MAX_INPUTS)
+    return pass_together(modules, convs, n, out, x, failed);
+  for (int i = 0; i < n; i++) {
+    CnErr e = cn_module_pass(modules[i], &out[i], x);
+    *failed = i;
+    if (e == CN_OK) continue;
+    while (i-- > 0) cn_feature_clear(&out[i]);
+    return e;
+  }
+  return CN_OK;
 }
 
 static CnErr sequence_cost(const CnModule *self, CnCost *cost, CnSpec *x) {

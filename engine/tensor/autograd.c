@@ -282,10 +282,13 @@ static CnErr run_kernel(CnNode *node, CnCall *call) {
 /* Runs one node's backward: gradients of its inputs into gin. */
 static CnErr run_node(CnNode *node, CnTensor **gin) {
   CnTensor *gout[CN_MAX_OUTPUTS] = { NULL };
+  uint32_t reached = 0;
+  for (int i = 0; i < node->nout; i++) reached |= (uint32_t)(node->result[i].gradient != NULL) << i;
   CN_TRY(complete_gradients(node));
   for (int i = 0; i < node->nout; i++) gout[i] = node->result[i].gradient;
   if (!node->op) return node->custom.backward(node->custom.data, gout, node->nout, gin, node->nin);
-  CnCall call = { .op = node->op, .nin = node->nin, .nout = node->nout, .device = node->device, .dtype = node->dtype };
+  CnCall call = { .op = node->op, .nin = node->nin, .nout = node->nout, .device = node->device, .dtype = node->dtype,
+                  .reached = reached };
   memcpy(call.attr, node->attr, sizeof call.attr);
   for (int i = 0; i < node->nin; i++) {
     call.in_spec[i] = node->source[i].spec;

@@ -39,7 +39,9 @@ typedef struct CnCall {
   CnTensor *out[CN_MAX_OUTPUTS];    /* in backward NULL where not saved */
   /* Backward only. */
   CnTensor *gout[CN_MAX_OUTPUTS];   /* contiguous; NULL where the output is not float */
-  CnTensor *gin[CN_MAX_INPUTS];     /* contiguous, to be written whole; NULL: not wanted */
+  uint32_t reached;                 /* bit i: a gradient came for output i; of the others gout is zeros */
+  CnTensor *gin[CN_MAX_INPUTS];     /* contiguous, to be written whole; NULL: not wanted. A kernel may let one go and
+                                    ** leave NULL: no gradient, as if the input had not been used */
   bool add[CN_MAX_INPUTS];          /* gin holds a gradient already, to add to; only for inputs marked `+` */
 } CnCall;
 

@@ -25,13 +25,17 @@ static int64_t strip_pixels(const Pointwise *b) {
 Pointwise FN(pointwise_of)(CnCall *call, int slots, bool split) {
   const int64_t *x = call->in_spec[slots + 2].shape, *z = call->out_spec[0].shape;
   Pointwise b = { .call = call, .slots = slots, .grids = split ? 1 : slots, .sources = call->nin - slots - 2,
-                  .results = split ? call->nout / 3 : 1, .h = x[1], .w = x[2], .oh = z[1], .ow = z[2],
-                  .pixels = z[0] * z[1] * z[2] };
-  b.weights = split ? b.results : slots;
-  for (int i = 0, next = 0; i < b.results; i++, next += 3) {
-    b.result[i] = (Result){ b.outputs, call->out_spec[next].shape[3], next };
-    b.outputs += b.result[i].channels;
+                  .h = x[1], .w = x[2], .oh = z[1], .ow = z[2], .pixels = z[0] * z[1] * z[2] };
+  for (int i = 0; i < (split ? call->nout / 3 : 1); i++) {
+    if (split && call->gout[0] != NULL && (call->reached >> 3 * i & 7) == 0) {
+      cn_tensor_unref(call->gin[i]);
+      call->gin[i] = NULL;
+      continue;
+    }
+    b.result[b.results++] = (Result){ b.outputs, call->out_spec[3 * i].shape[3], 3 * i, i };
+    b.outputs += call->out_spec[3 * i].shape[3];
   }
+  b.weights = split ? b.results : slots;
   b.outputs /= b.grids;
   const REAL *scale = block_input(call, slots), *shift = block_input(call, slots + 1);
   for (int i = 0; i < b.sources; i++) {
@@ -45,19 +49,23 @@ Pointwise FN(pointwise_of)(CnCall *call, int slots, bool split) {
   return b;
 }
 
+static int weight_input(const Pointwise *b, int i) { return b->results == b->weights ? b->result[i].weight : i; }
+static const REAL *weights_of(const Pointwise *b, int i) { return block_input(b->call, weight_input(b, i)); }
+static REAL *weights_wanted(const Pointwise *b, int i) { return block_wanted(b->call, weight_input(b, i)); }
+
 /* Packs each grid's weights (I,O), or their transpose; those that share a grid are joined along O first. */
 static CnErr pack_weights(const Pointwise *b, bool transposed, REAL *packed, size_t matrix) {
   int64_t k = transposed ? b->outputs : b->inputs, n = transposed ? b->inputs : b->outputs;
   if (b->grids == b->weights) {
     for (int grid = 0; grid < b->grids; grid++)
-      FN(gemm_pack)(packed + (size_t)grid * matrix, block_input(b->call, grid), b->outputs, transposed, k, n);
+      FN(gemm_pack)(packed + (size_t)grid * matrix, weights_of(b, grid), b->outputs, transposed, k, n);
     return CN_OK;
   }
   REAL *joined = cn_alloc((size_t)(b->inputs * b->outputs) * sizeof(REAL));
   if (joined == NULL) return CN_EMEMORY;
   for (int i = 0; i < b->weights; i++)
     for (int64_t row = 0; row < b->inputs; row++)
-      memcpy(joined + row * b->outputs + b->result[i].first, block_input(b->call, i) + row * b->result[i].channels,
+      memcpy(joined + row * b->outputs + b->result[i].first, weights_of(b, i) + row * b->result[i].channels,
              (size_t)b->result[i].channels * sizeof(REAL));
   FN(gemm_pack)(packed, joined, b->outputs, transposed, k, n);
   cn_free(joined);
@@ -140,7 +148,7 @@ static void back_free(Back *k) {
 static CnErr back_new(Back *out, const Pointwise *b) {
   const CnCall *call = b->call;
   Back k = { .b = b, .channels = b->grids * b->outputs, .rows = strip_pixels(b), .pitch = strip_pitch(b->inputs) };
-  for (int i = 0; i < b->weights; i++) k.weights |= call->gin[i] != NULL;
+  for (int i = 0; i < b->weights; i++) k.weights |= weights_wanted(b, i) != NULL;
   for (int i = b->slots; i < b->slots + 2; i++) k.factors |= block_wanted(call, i) != NULL;
   k.sources = k.factors;
   for (int i = 0; i < b->sources; i++) k.sources |= b->source[i].gx != NULL;
@@ -179,7 +187,7 @@ static void strip_back(const Back *k, int64_t piece, int64_t first, int64_t coun
     FN(read_gradient)(&k->incoming[i], first, count, g + b->result[i].first, k->channels);
   for (int grid = 0; grid < b->grids; grid++) {
     const REAL *from = g + grid * b->outputs;
-    if (b->grids == 1 ? k->weights : b->call->gin[grid] != NULL) {
+    if (b->grids == 1 ? k->weights : weights_wanted(b, grid) != NULL) {
       read_strip(b, grid, first, count, x, k->pitch);
       FN(gemm_add_outer)(count, b->inputs, b->outputs, x, k->pitch, from, k->channels, partial_sums(k, grid, piece),
                          b->outputs);
@@ -198,13 +206,13 @@ static void finish_weights(const Back *k) {
   const Pointwise *b = k->b;
   for (int grid = 0; k->weights && grid < b->grids; grid++) {
     REAL *total = partial_sums(k, grid, 0);
-    if (b->grids == b->weights && b->call->gin[grid] != NULL) total = DATA(REAL, b->call->gin[grid]);
+    if (b->grids == b->weights && weights_wanted(b, grid) != NULL) total = weights_wanted(b, grid);
     FN(sum_partials)(k->pieces, (int64_t)k->weight, partial_sums(k, grid, 0), total);
   }
   for (int i = 0; k->weights && b->grids < b->weights && i < b->weights; i++) {
     const Result *r = &b->result[i];
-    for (int64_t row = 0; b->call->gin[i] != NULL && row < b->inputs; row++)
-      memcpy(DATA(REAL, b->call->gin[i]) + row * r->channels, partial_sums(k, 0, 0) + row * b->outputs + r->first,
+    for (int64_t row = 0; weights_wanted(b, i) != NULL && row < b->inputs; row++)
+      memcpy(weights_wanted(b, i) + row * r->channels, partial_sums(k, 0, 0) + row * b->outputs + r->first,
              (size_t)r->channels * sizeof(REAL));
   }
 }

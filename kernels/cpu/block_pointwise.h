@@ -21,7 +21,7 @@ typedef struct Source {
 /* One of the results: columns first … first+channels-1 of a strip's. Its outputs in the call begin at `output`. */
 typedef struct Result {
   int64_t first, channels;
-  int output;
+  int output, weight; /* index of its weights among the inputs, when each result has its own */
 } Result;
 
 typedef struct Pointwise Pointwise;
@@ -42,7 +42,8 @@ struct Pointwise {
                 int64_t pitch, double *sums);
 };
 
-/* All but `read` and `write`. `split`: the weights share one grid and have a result each. */
+/* All but `read` and `write`. `split`: the weights share one grid and have a result each; in backward results that no
+** gradient reached are left out, and their weights have none. */
 Pointwise FN(pointwise_of)(CnCall *call, int slots, bool split);
 
 CnErr FN(pointwise_run)(const Pointwise *b);
