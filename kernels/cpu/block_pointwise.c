@@ -77,6 +77,15 @@ static void read_strip(const Pointwise *b, int grid, int64_t first, int64_t coun
   for (int i = 0; i < b->sources; i++) b->read(b, &b->source[i], grid, first, count, to + b->source[i].first, pitch);
 }
 
+/* What strip first … first+count-1 of z reads of the sources, where that is one stretch of each; what it writes, or
+** reads of z's gradients. */
+static void ahead_sources(const Pointwise *b, int64_t first, int64_t count, Ahead *ahead) {
+  for (int i = 0; b->grids == 1 && i < b->sources; i++) {
+    int64_t channels = b->source[i].read.channels;
+    ahead_add(ahead, b->source[i].x + first * channels, (size_t)(count * channels) * sizeof(STORED));
+  }
+}
+
 /* ---- forward ---- */
 
 CnErr FN(pointwise_run)(const Pointwise *b) {
@@ -99,10 +108,18 @@ CnErr FN(pointwise_run)(const Pointwise *b) {
     piece_range(strips, pieces, piece, &begin, &end);
     for (int64_t strip = begin; strip < end; strip++) {
       int64_t first = strip * rows, count = CN_MIN(rows, b->pixels - first);
+      Ahead ahead = { 0 };
+      if (first + count < b->pixels)
+        ahead_sources(b, first + count, CN_MIN(rows, b->pixels - first - count), &ahead);
+      for (int i = 0; i < b->results; i++) {
+        const Result *r = &b->result[i];
+        ahead_add(&ahead, DATA(STORED, call->out[r->output]) + first * r->channels,
+                  (size_t)(count * r->channels) * sizeof(STORED));
+      }
       for (int grid = 0; grid < b->grids; grid++) {
         read_strip(b, grid, first, count, x, pitch);
-        FN(gemm_tile_rows)(count, b->outputs, b->inputs, x, pitch, packed + (size_t)grid * matrix, NULL,
-                           result + grid * b->outputs, channels);
+        FN(gemm_tile_rows_ahead)(count, b->outputs, b->inputs, x, pitch, packed + (size_t)grid * matrix, NULL,
+                                 result + grid * b->outputs, channels, &ahead);
       }
       for (int i = 0; i < b->results; i++) {
         const Result *r = &b->result[i];
@@ -180,21 +197,41 @@ static double *factor_sums(const Back *k, int source, int64_t piece) {
   return k->factors ? k->sums + 2 * (k->pieces * s->first + piece * s->read.channels) : NULL;
 }
 
+/* What the end of this strip writes, then what the next one reads. */
+static Ahead ahead_of(const Back *k, int64_t first, int64_t count) {
+  const Pointwise *b = k->b;
+  int64_t next = first + count, more = CN_MIN(k->rows, b->pixels - next);
+  Ahead ahead = { 0 };
+  for (int i = 0; b->grids == 1 && i < b->sources; i++) {
+    int64_t channels = b->source[i].read.channels;
+    if (b->source[i].gx != NULL)
+      ahead_add(&ahead, b->source[i].gx + first * channels, (size_t)(count * channels) * sizeof(STORED));
+  }
+  for (int i = 0; i < b->results && more > 0; i++) {
+    int64_t channels = b->result[i].channels;
+    ahead_add(&ahead, k->incoming[i].g + next * channels, (size_t)(more * channels) * sizeof(STORED));
+    ahead_add(&ahead, k->incoming[i].z + next * channels, (size_t)(more * channels) * sizeof(STORED));
+  }
+  if (more > 0) ahead_sources(b, next, more, &ahead);
+  return ahead;
+}
+
 /* One strip: `x` holds what is read, then its gradient; `g` is that of z. */
 static void strip_back(const Back *k, int64_t piece, int64_t first, int64_t count, REAL *x, REAL *g) {
   const Pointwise *b = k->b;
+  Ahead ahead = ahead_of(k, first, count);
   for (int i = 0; i < b->results; i++)
     FN(read_gradient)(&k->incoming[i], first, count, g + b->result[i].first, k->channels);
   for (int grid = 0; grid < b->grids; grid++) {
     const REAL *from = g + grid * b->outputs;
     if (b->grids == 1 ? k->weights : weights_wanted(b, grid) != NULL) {
       read_strip(b, grid, first, count, x, k->pitch);
-      FN(gemm_add_outer)(count, b->inputs, b->outputs, x, k->pitch, from, k->channels, partial_sums(k, grid, piece),
-                         b->outputs);
+      FN(gemm_add_outer_ahead)(count, b->inputs, b->outputs, x, k->pitch, from, k->channels,
+                               partial_sums(k, grid, piece), b->outputs, &ahead);
     }
     if (!k->sources) continue;
-    FN(gemm_tile_rows)(count, b->inputs, b->outputs, from, k->channels, k->packed + (size_t)grid * k->matrix, NULL, x,
-                       k->pitch);
+    FN(gemm_tile_rows_ahead)(count, b->inputs, b->outputs, from, k->channels, k->packed + (size_t)grid * k->matrix,
+                             NULL, x, k->pitch, &ahead);
     for (int i = 0; i < b->sources; i++)
       if (k->factors || b->source[i].gx != NULL)
         b->write(b, &b->source[i], grid, first, count, x + b->source[i].first, k->pitch, factor_sums(k, i, piece));

@@ -40,13 +40,31 @@ CN_INLINE void tile_step(int rows, int width, const REAL *const *group, int64_t 
   }
 }
 
+#define LINE 64 /* bytes */
+
+/* The next `lines` lines of what is to be asked for; NULL: nothing is left. What lies behind a part is asked for too. */
+CN_INLINE const char *ahead_take(Ahead *a, int64_t lines) {
+  for (; a != NULL && a->now < a->count; a->now++)
+    if (a->part[a->now].at < a->part[a->now].end) {
+      const char *at = a->part[a->now].at;
+      a->part[a->now].at += lines * LINE;
+      return at;
+    }
+  return NULL;
+}
+
 /* sum[i][j] += a[i,:] * panel[:,j]; `rows` and `width` are constants where this is inlined. */
-CN_INLINE void multiply_rows(int rows, int width, int64_t k, const REAL *a, int64_t lda, const REAL *panel, Tile sum) {
+CN_INLINE void multiply_rows(int rows, int width, int64_t k, const REAL *a, int64_t lda, const REAL *panel,
+                             const char *ahead, Tile sum) {
   const REAL *group[MAX_ROWS / 4];
   CN_UNROLL(4) for (int g = 0; 4 * g < rows; g++) group[g] = a + 4 * g * lda;
   for (int64_t p = 0; p < k; p++) {
     VREAL v[MAX_WIDTH];
     CN_UNROLL(4) for (int j = 0; j < width; j++) v[j] = VLOAD(panel + j * VLEN);
+    if (ahead != NULL) {
+      __builtin_prefetch(ahead, 0, 2);
+      ahead += LINE;
+    }
     tile_step(rows, width, group, lda, v, sum);
     panel += width * VLEN;
     CN_UNROLL(4) for (int g = 0; 4 * g < rows; g++) {
@@ -58,12 +76,16 @@ CN_INLINE void multiply_rows(int rows, int width, int64_t k, const REAL *a, int6
 
 /* sum[i][j] += a[:,i] * g[:,j]. */
 CN_INLINE void multiply_outer(int rows, int width, int64_t m, const REAL *a, int64_t lda, const REAL *g, int64_t ldg,
-                              Tile sum) {
+                              const char *ahead, Tile sum) {
   for (int64_t p = 0; p < m; p++) {
     VREAL v[MAX_WIDTH];
     CN_UNROLL(4) for (int j = 0; j < width; j++) v[j] = VLOAD(g + j * VLEN);
     const REAL *group[MAX_ROWS / 4];
     CN_UNROLL(4) for (int i = 0; 4 * i < rows; i++) group[i] = a + 4 * i;
+    if (ahead != NULL) {
+      __builtin_prefetch(ahead, 0, 2);
+      ahead += LINE;
+    }
     tile_step(rows, width, group, 1, v, sum);
     a += lda;
     g += ldg;
@@ -75,12 +97,13 @@ CN_INLINE void multiply_outer(int rows, int width, int64_t m, const REAL *a, int
 /* One tile of c = a * panel + bias; the last vector of a row has `last` lanes. The bias is loaded for each tile: in
 ** registers it would leave too few. */
 CN_INLINE void tile_rows(int rows, int width, int64_t k, const REAL *a, int64_t lda, const REAL *panel,
-                         const VREAL *bias, REAL *c, int64_t ldc, int last) {
+                         const VREAL *bias, REAL *c, int64_t ldc, int last, const char *ahead) {
   Tile sum;
   HOLD(bias);
   CN_UNROLL(16) for (int i = 0; i < rows; i++)
     CN_UNROLL(4) for (int j = 0; j < width; j++) sum[i][j] = bias[j];
-  multiply_rows(rows, width, k, a, lda, panel, sum);
+  if (ahead != NULL) multiply_rows(rows, width, k, a, lda, panel, ahead, sum);
+  else multiply_rows(rows, width, k, a, lda, panel, NULL, sum);
   CN_UNROLL(16) for (int i = 0; i < rows; i++) {
     CN_UNROLL(4) for (int j = 0; j < width - 1; j++) VSTORE(c + i * ldc + j * VLEN, sum[i][j]);
     vstore_some(c + i * ldc + (width - 1) * VLEN, sum[i][width - 1], last);
@@ -89,16 +112,21 @@ CN_INLINE void tile_rows(int rows, int width, int64_t k, const REAL *a, int64_t 
 
 /* All rows of one panel's columns: tiles of `rows`, then of 4 and 1. */
 CN_INLINE void panel_rows(int rows, int width, int64_t m, int64_t k, const REAL *a, int64_t lda, const REAL *panel,
-                          const VREAL *bias, REAL *c, int64_t ldc, int last) {
+                          const VREAL *bias, REAL *c, int64_t ldc, int last, Ahead *ahead) {
   int64_t i = 0;
   for (; i + rows <= m; i += rows)
-    tile_rows(rows, width, k, a + i * lda, lda, panel, bias, c + i * ldc, ldc, last);
-  for (; i + 4 <= m; i += 4) tile_rows(4, width, k, a + i * lda, lda, panel, bias, c + i * ldc, ldc, last);
-  for (; i < m; i++) tile_rows(1, width, k, a + i * lda, lda, panel, bias, c + i * ldc, ldc, last);
+    tile_rows(rows, width, k, a + i * lda, lda, panel, bias, c + i * ldc, ldc, last, ahead_take(ahead, k));
+  for (; i + 4 <= m; i += 4) tile_rows(4, width, k, a + i * lda, lda, panel, bias, c + i * ldc, ldc, last, NULL);
+  for (; i < m; i++) tile_rows(1, width, k, a + i * lda, lda, panel, bias, c + i * ldc, ldc, last, NULL);
 }
 
 void FN(gemm_tile_rows)(int64_t m, int64_t n, int64_t k, const REAL *a, int64_t lda, const REAL *packed,
                         const REAL *bias, REAL *c, int64_t ldc) {
+  FN(gemm_tile_rows_ahead)(m, n, k, a, lda, packed, bias, c, ldc, NULL);
+}
+
+void FN(gemm_tile_rows_ahead)(int64_t m, int64_t n, int64_t k, const REAL *a, int64_t lda, const REAL *packed,
+                              const REAL *bias, REAL *c, int64_t ldc, Ahead *ahead) {
   int64_t vectors = CN_CEIL_DIV(n, VLEN);
   for (int64_t v = 0; v < vectors;) {
     int width = panel_width(vectors - v);
@@ -110,13 +138,13 @@ void FN(gemm_tile_rows)(int64_t m, int64_t n, int64_t k, const REAL *a, int64_t 
       for (int j = 0; j < width; j++)
         start[j] = vload_some(bias + (v + j) * VLEN, j < width - 1 ? VLEN : last);
     if (last == VLEN) {
-      if (width == 1) panel_rows(ROWS_1, 1, m, k, a, lda, panel, start, out, ldc, VLEN);
-      else if (width == 2) panel_rows(ROWS_2, 2, m, k, a, lda, panel, start, out, ldc, VLEN);
-      else panel_rows(ROWS_3, 3, m, k, a, lda, panel, start, out, ldc, VLEN);
+      if (width == 1) panel_rows(ROWS_1, 1, m, k, a, lda, panel, start, out, ldc, VLEN, ahead);
+      else if (width == 2) panel_rows(ROWS_2, 2, m, k, a, lda, panel, start, out, ldc, VLEN, ahead);
+      else panel_rows(ROWS_3, 3, m, k, a, lda, panel, start, out, ldc, VLEN, ahead);
     } else {
-      if (width == 1) panel_rows(ROWS_1, 1, m, k, a, lda, panel, start, out, ldc, last);
-      else if (width == 2) panel_rows(ROWS_2, 2, m, k, a, lda, panel, start, out, ldc, last);
-      else panel_rows(ROWS_3, 3, m, k, a, lda, panel, start, out, ldc, last);
+      if (width == 1) panel_rows(ROWS_1, 1, m, k, a, lda, panel, start, out, ldc, last, ahead);
+      else if (width == 2) panel_rows(ROWS_2, 2, m, k, a, lda, panel, start, out, ldc, last, ahead);
+      else panel_rows(ROWS_3, 3, m, k, a, lda, panel, start, out, ldc, last, ahead);
     }
     v += width;
   }
@@ -140,11 +168,12 @@ void FN(gemm_pack)(REAL *packed, const REAL *b, int64_t ldb, bool transposed, in
 
 /* One tile of c += aT * g over at most STRIP rows. */
 CN_INLINE void tile_outer(int rows, int width, int64_t m, const REAL *a, int64_t lda, const REAL *g, int64_t ldg,
-                          REAL *c, int64_t ldc, int last) {
+                          REAL *c, int64_t ldc, int last, const char *ahead) {
   Tile sum;
   CN_UNROLL(16) for (int i = 0; i < rows; i++)
     CN_UNROLL(4) for (int j = 0; j < width; j++) sum[i][j] = (VREAL){ 0 };
-  multiply_outer(rows, width, m, a, lda, g, ldg, sum);
+  if (ahead != NULL) multiply_outer(rows, width, m, a, lda, g, ldg, ahead, sum);
+  else multiply_outer(rows, width, m, a, lda, g, ldg, NULL, sum);
   /* All loads, then all stores: a load that overlaps a masked store would wait for it. */
   CN_UNROLL(16) for (int i = 0; i < rows; i++)
     CN_UNROLL(4) for (int j = 0; j < width; j++)
@@ -155,15 +184,21 @@ CN_INLINE void tile_outer(int rows, int width, int64_t m, const REAL *a, int64_t
 }
 
 CN_INLINE void panel_outer(int rows, int width, int64_t m, int64_t k, const REAL *a, int64_t lda, const REAL *g,
-                           int64_t ldg, REAL *c, int64_t ldc, int last) {
+                           int64_t ldg, REAL *c, int64_t ldc, int last, Ahead *ahead) {
   int64_t i = 0;
-  for (; i + rows <= k; i += rows) tile_outer(rows, width, m, a + i, lda, g, ldg, c + i * ldc, ldc, last);
-  for (; i + 4 <= k; i += 4) tile_outer(4, width, m, a + i, lda, g, ldg, c + i * ldc, ldc, last);
-  for (; i < k; i++) tile_outer(1, width, m, a + i, lda, g, ldg, c + i * ldc, ldc, last);
+  for (; i + rows <= k; i += rows)
+    tile_outer(rows, width, m, a + i, lda, g, ldg, c + i * ldc, ldc, last, ahead_take(ahead, m));
+  for (; i + 4 <= k; i += 4) tile_outer(4, width, m, a + i, lda, g, ldg, c + i * ldc, ldc, last, NULL);
+  for (; i < k; i++) tile_outer(1, width, m, a + i, lda, g, ldg, c + i * ldc, ldc, last, NULL);
 }
 
 void FN(gemm_add_outer)(int64_t m, int64_t k, int64_t n, const REAL *a, int64_t lda, const REAL *g, int64_t ldg,
                         REAL *c, int64_t ldc) {
+  FN(gemm_add_outer_ahead)(m, k, n, a, lda, g, ldg, c, ldc, NULL);
+}
+
+void FN(gemm_add_outer_ahead)(int64_t m, int64_t k, int64_t n, const REAL *a, int64_t lda, const REAL *g, int64_t ldg,
+                              REAL *c, int64_t ldc, Ahead *ahead) {
   int64_t vectors = CN_CEIL_DIV(n, VLEN);
   REAL padded[STRIP * MAX_WIDTH * (VBYTES / sizeof(REAL))]; /* a panel of g whose last vector is not whole */
   for (int64_t begin = 0; begin < m; begin += STRIP) {
@@ -183,9 +218,9 @@ void FN(gemm_add_outer)(int64_t m, int64_t k, int64_t n, const REAL *a, int64_t 
         panel = padded;
       }
       REAL *out = c + v * VLEN;
-      if (width == 1) panel_outer(ROWS_OUTER_1, 1, rows, k, from, lda, panel, ldp, out, ldc, last);
-      else if (width == 2) panel_outer(ROWS_2, 2, rows, k, from, lda, panel, ldp, out, ldc, last);
-      else panel_outer(ROWS_3, 3, rows, k, from, lda, panel, ldp, out, ldc, last);
+      if (width == 1) panel_outer(ROWS_OUTER_1, 1, rows, k, from, lda, panel, ldp, out, ldc, last, ahead);
+      else if (width == 2) panel_outer(ROWS_2, 2, rows, k, from, lda, panel, ldp, out, ldc, last, ahead);
+      else panel_outer(ROWS_3, 3, rows, k, from, lda, panel, ldp, out, ldc, last, ahead);
       v += width;
     }
   }

@@ -11,6 +11,22 @@
 
 #include "kernels/cpu/lanes.h"
 
+/* Memory that will be wanted soon. While a product runs it asks for one line of it in each step, so that what the next
+** step of a block reads or writes is on its way while there is nothing but arithmetic to do. */
+typedef struct Ahead {
+  int count, now; /* parts; the first with anything left */
+  struct {
+    const char *at, *end;
+  } part[3 * CN_MAX_INPUTS];
+} Ahead;
+
+CN_INLINE void ahead_add(Ahead *a, const void *from, size_t bytes) {
+  if (a->count < 3 * CN_MAX_INPUTS) {
+    a->part[a->count].at = from;
+    a->part[a->count++].end = (const char *)from + bytes;
+  }
+}
+
 /* Elements that a packed (K,N) matrix takes. */
 CN_INLINE size_t gemm_packed_count(int64_t k, int64_t n) { return (size_t)(k * CN_LANES(n)); }
 
@@ -21,9 +37,15 @@ void FN(gemm_pack)(REAL *packed, const REAL *b, int64_t ldb, bool transposed, in
 void FN(gemm_tile_rows)(int64_t m, int64_t n, int64_t k, const REAL *a, int64_t lda, const REAL *packed,
                         const REAL *bias, REAL *c, int64_t ldc);
 
+void FN(gemm_tile_rows_ahead)(int64_t m, int64_t n, int64_t k, const REAL *a, int64_t lda, const REAL *packed,
+                              const REAL *bias, REAL *c, int64_t ldc, Ahead *ahead);
+
 /* c (K,N) += transpose of a (M,K) * g (M,N), the sum over rows taken in strips of 128 so that f32 keeps its digits. */
 void FN(gemm_add_outer)(int64_t m, int64_t k, int64_t n, const REAL *a, int64_t lda, const REAL *g, int64_t ldg,
                         REAL *c, int64_t ldc);
+
+void FN(gemm_add_outer_ahead)(int64_t m, int64_t k, int64_t n, const REAL *a, int64_t lda, const REAL *g, int64_t ldg,
+                              REAL *c, int64_t ldc, Ahead *ahead);
 
 /* All rows, on all threads. */
 
