@@ -14,9 +14,9 @@ typedef struct Range {
   int64_t begin, end;
 } Range;
 
-/* Neighbouring pixels of a row that see the same taps; places and counts are of elements in a row. Forward, pixels of
-** the output at `to` see `taps` pixels of the input from `from` on, the first as tap number `first` of the kernel's row.
-** Backward, pixels of the input at `to` are seen by `taps` windows from `from` on, by the first as tap `first`. */
+/* Neighbouring pixels of a row that see the same taps; places and counts are of elements in a row. Forward, output
+** pixels at `to` see `taps` input pixels from `from` on, the first as tap number `first` of the kernel's row. Backward,
+** input pixels at `to` are seen by `taps` windows from `from` on, by the first as tap number `first`. */
 typedef struct Run {
   int64_t to, from, count, taps, first;
 } Run;
@@ -34,8 +34,8 @@ typedef struct Pool {
 /* From the call's input 0, output 0 and first six attributes. cn_free(out->block) when done. */
 CnErr FN(pool_new)(Pool *out, const CnCall *call, bool max);
 
-/* z (n,oh,ow,c) from what the reader makes of x (n,h,w,c), with its argmax when it is a maximum. Each piece adds the sums
-** of z and of its squares to sums (pieces, 2 * c); sums NULL: not wanted. */
+/* z (n,oh,ow,c) from what the reader makes of x (n,h,w,c), with its argmax when it is a maximum. Each piece adds the
+** sums of z and of its squares to sums (pieces, 2 * c); sums NULL: not wanted. */
 CnErr FN(pool_forward)(const Pool *v, const Reader *reader, const STORED *x, STORED *z, uint8_t *argmax, double *sums);
 
 /* gx (n,h,w,c), or added to it (`add`), NULL: not wanted; and each piece's sums for scale and shift as above. Where

@@ -69,13 +69,15 @@ CnErr FN(pool_new)(Pool *out, const CnCall *call, bool max) {
 
 /* ---- vectors ---- */
 
-/* `step(at, lanes)` for all of `count` elements, whole vectors as a constant; the last may overlap the one before it. */
-#define FOR_FLAT(count, step)                                                      \
-  do {                                                                             \
-    int64_t flat_at = 0, flat_count = (count);                                     \
-    for (; flat_at + VLEN <= flat_count; flat_at += VLEN) step(flat_at, VLEN);     \
-    if (flat_at < flat_count && flat_count >= VLEN) step(flat_count - VLEN, VLEN); \
-    else if (flat_at < flat_count) step(flat_at, (int)flat_count);                 \
+/* `step(at, lanes)` for all of `count` elements, whole vectors as a constant; the last may overlap the one before it.
+** Stores through a vector may change anything that has an address: what a step uses must be a local variable. */
+#define FOR_FLAT(count, step)                                                \
+  do {                                                                       \
+    const int64_t flat_count = (count), flat_last = flat_count - VLEN;       \
+    if (flat_count < VLEN) step((int64_t)0, (int)flat_count);                \
+    else                                                                     \
+      for (int64_t flat_at = 0; flat_at < flat_count; flat_at += VLEN)       \
+        step(CN_MIN(flat_at, flat_last), VLEN);                              \
   } while (0)
 
 /* Tap numbers, one to a lane: bytes where the machine compares and chooses bytes by a mask register, else integers as
@@ -134,6 +136,16 @@ CN_INLINE VTAP tap_choose(VTEST test, VTAP yes, VTAP no) { return (test & yes) |
 CN_INLINE VTEST tap_equal(VTAP a, VTAP b) { return a == b; }
 #endif
 
+/* Rows in memory that are read soon after the one that is worked on, element for element. Asking for a line of each
+** with every vector hides how far away they are; asking for whole rows at once does not. */
+typedef struct Ahead {
+  const STORED *row[3];
+} Ahead;
+
+CN_INLINE void fetch_ahead(const Ahead *ahead, int rows, int64_t at) {
+  CN_UNROLL(3) for (int k = 0; k < rows; k++) __builtin_prefetch(ahead->row[k] + at);
+}
+
 /* `call(taps)` with the counts that 3x3 windows have as constants. */
 #define CONSTANT_TAPS(taps, call)  \
   switch (taps) {                  \
@@ -145,19 +157,22 @@ CN_INLINE VTEST tap_equal(VTAP a, VTAP b) { return a == b; }
 
 /* ---- along a row ---- */
 
-CN_INLINE void max_run(const Run *run, int64_t taps, int64_t step, const REAL *x, REAL *best, uint8_t *won) {
+CN_INLINE void max_run(const Run *run, int64_t taps, int64_t step, const REAL *x, Ahead ahead, REAL *best,
+                       uint8_t *won) {
+  const int64_t first = run->first, from = run->from;
   x += run->from;
   best += run->to;
   won += run->to;
 #define MAX_STEP(at, lanes)                                            \
   do {                                                                 \
     VREAL top = vload_some(x + (at), lanes);                           \
-    VTAP tap = tap_splat(run->first);                                  \
+    fetch_ahead(&ahead, 1, from + (at));                               \
+    VTAP tap = tap_splat(first);                                       \
     CN_UNROLL(2) for (int64_t q = 1; q < taps; q++) {                  \
       VREAL value = vload_some(x + (at) + q * step, lanes);            \
       VTEST better = vexceeds(value, top);                             \
       top = vchoose(better, value, top);                               \
-      tap = tap_choose(better, tap_splat(run->first + q), tap);        \
+      tap = tap_choose(better, tap_splat(first + q), tap);             \
     }                                                                  \
     vstore_some(best + (at), top, lanes);                              \
     tap_store(won + (at), tap, lanes);                                 \
@@ -166,20 +181,22 @@ CN_INLINE void max_run(const Run *run, int64_t taps, int64_t step, const REAL *x
 #undef MAX_STEP
 }
 
-static void max_along(const Pool *v, const REAL *x, REAL *best, uint8_t *won) {
+static void max_along(const Pool *v, const REAL *x, Ahead ahead, REAL *best, uint8_t *won) {
   for (int64_t k = 0; k < v->forth_count; k++) {
     const Run *run = v->forth + k;
-#define RUN(taps) max_run(run, taps, v->c, x, best, won)
+#define RUN(taps) max_run(run, taps, v->c, x, ahead, best, won)
     CONSTANT_TAPS(run->taps, RUN)
 #undef RUN
   }
 }
 
-CN_INLINE void sum_run(const Run *run, int64_t taps, int64_t step, const REAL *x, REAL *sum) {
+CN_INLINE void sum_run(const Run *run, int64_t taps, int64_t step, const REAL *x, Ahead ahead, int fetched, REAL *sum) {
+  const int64_t from = run->from;
   x += run->from;
   sum += run->to;
 #define SUM_STEP(at, lanes)                                            \
   do {                                                                 \
+    fetch_ahead(&ahead, fetched, from + (at));                         \
     VREAL all = taps > 0 ? vload_some(x + (at), lanes) : (VREAL){ 0 }; \
     CN_UNROLL(2) for (int64_t q = 1; q < taps; q++) all += vload_some(x + (at) + q * step, lanes); \
     vstore_some(sum + (at), all, lanes);                               \
@@ -188,10 +205,12 @@ CN_INLINE void sum_run(const Run *run, int64_t taps, int64_t step, const REAL *x
 #undef SUM_STEP
 }
 
-static void sum_along(const Run *runs, int64_t count, int64_t step, const REAL *x, REAL *sum) {
+/* `fetched` rows of `ahead`. */
+CN_INLINE void sum_along(const Run *runs, int64_t count, int64_t step, const REAL *x, Ahead ahead, int fetched,
+                         REAL *sum) {
   for (int64_t k = 0; k < count; k++) {
     const Run *run = runs + k;
-#define RUN(taps) sum_run(run, taps, step, x, sum)
+#define RUN(taps) sum_run(run, taps, step, x, ahead, fetched, sum)
     CONSTANT_TAPS(run->taps, RUN)
 #undef RUN
   }
@@ -201,9 +220,10 @@ static void sum_along(const Run *runs, int64_t count, int64_t step, const REAL *
 static void share_along(const Pool *v, const REAL *from, int64_t rows, REAL *to) {
   for (int64_t k = 0; k < v->forth_count; k++) {
     const Run *run = v->forth + k;
-    VREAL share = vsplat(1 / (REAL)(rows * run->taps));
+    const VREAL share = vsplat(1 / (REAL)(rows * run->taps));
+    const int64_t begin = run->to;
 #define SHARE_STEP(at, lanes) \
-  vstore_some(to + run->to + (at), vload_some(from + run->to + (at), lanes) * share, lanes)
+  vstore_some(to + begin + (at), vload_some(from + begin + (at), lanes) * share, lanes)
     FOR_FLAT(run->count, SHARE_STEP);
 #undef SHARE_STEP
   }
@@ -250,9 +270,10 @@ CN_INLINE void mean_down(const Pool *v, int64_t rows, const REAL *const *row, ST
   const REAL *near = rows > 1 ? row[1] : NULL, *far = rows > 2 ? row[2] : NULL;
   for (int64_t k = 0; k < v->forth_count; k++) {
     const Run *run = v->forth + k;
-    VREAL share = vsplat(1 / (REAL)(rows * run->taps));
+    const VREAL share = vsplat(1 / (REAL)(rows * run->taps));
+    const int64_t begin = run->to;
 #define MEAN_STEP(at, lanes) \
-  store_stored(z + run->to + (at), sum_rows(rows, row, near, far, run->to + (at), lanes) * share, lanes)
+  store_stored(z + begin + (at), sum_rows(rows, row, near, far, begin + (at), lanes) * share, lanes)
     FOR_FLAT(run->count, MEAN_STEP);
 #undef MEAN_STEP
   }
@@ -270,34 +291,50 @@ CN_INLINE void sum_down(int64_t rows, const REAL *const *row, int64_t count, REA
 /* The gradient that a run of input pixels gets from `rows` rows of windows, the first window of which sees it as tap
 ** number `tap` + run->first. */
 CN_INLINE void gather_run(const Pool *v, const Run *run, int64_t rows, int64_t columns, const REAL *const *row,
-                          const uint8_t *argmax, int64_t tap, REAL *to) {
-  int64_t pitch = v->ow * v->c, row_step = v->stride_h * v->kernel_w;
+                          const uint8_t *argmax, Ahead ahead, int64_t tap, REAL *to) {
+  const int64_t step = v->c, pitch = v->ow * step, down = v->stride_h * v->kernel_w, right = v->stride_w;
+  const int64_t first = tap + run->first, from = run->from;
   const REAL *top = rows > 0 ? row[0] : NULL, *near = rows > 1 ? row[1] : NULL, *far = rows > 2 ? row[2] : NULL;
-  tap += run->first;
-#define GATHER_STEP(at, lanes)                                                                        \
-  do {                                                                                                \
-    VREAL sum = { 0 };                                                                                \
-    int64_t from = run->from + (at);                                                                  \
-    CN_UNROLL(3) for (int64_t p = 0; p < rows; p++) {                                                 \
-      const REAL *g = (p == 0 ? top : ROW(row, near, far, p)) + from;                                 \
-      CN_UNROLL(3) for (int64_t q = 0; q < columns; q++) {                                            \
-        VTAP won = tap_load(argmax + p * pitch + from + q * v->c, lanes);                             \
-        VTEST mine = tap_equal(won, tap_splat(tap - p * row_step - q * v->stride_w));                 \
-        sum = vadd_where(mine, sum, vload_some(g + q * v->c, lanes));                                 \
-      }                                                                                               \
-    }                                                                                                 \
-    vstore_some(to + run->to + (at), sum, lanes);                                                     \
+  const bool few = rows <= 3 && columns <= 3;
+  VTAP number[9]; /* in registers, where there are few */
+  CN_UNROLL(9) for (int64_t k = 0; few && k < 9; k++) number[k] = tap_splat(first - k / 3 * down - k % 3 * right);
+  argmax += from;
+  to += run->to;
+#define GATHER_STEP(at, lanes)                                                                            \
+  do {                                                                                                    \
+    VREAL sum = { 0 };                                                                                    \
+    fetch_ahead(&ahead, 3, from + (at));                                                                  \
+    __builtin_prefetch(argmax + rows * pitch + (at));                                                     \
+    CN_UNROLL(3) for (int64_t p = 0; p < rows; p++) {                                                     \
+      const REAL *g = (p == 0 ? top : ROW(row, near, far, p)) + from + (at);                              \
+      const uint8_t *won = argmax + p * pitch + (at);                                                     \
+      CN_UNROLL(3) for (int64_t q = 0; q < columns; q++) {                                                \
+        VTAP mine = few ? number[3 * p + q] : tap_splat(first - p * down - q * right);                    \
+        VTEST is_mine = tap_equal(tap_load(won + q * step, lanes), mine);                                 \
+        sum = vadd_where(is_mine, sum, vload_some(g + q * step, lanes));                                  \
+      }                                                                                                   \
+    }                                                                                                     \
+    vstore_some(to + (at), sum, lanes);                                                                   \
   } while (0)
   FOR_FLAT(run->count, GATHER_STEP);
 #undef GATHER_STEP
 }
 
 static void gather_row(const Pool *v, int64_t rows, const REAL *const *row, const uint8_t *argmax, int64_t tap,
-                       REAL *to) {
+                       Ahead ahead, REAL *to) {
   for (int64_t k = 0; k < v->back_count; k++) {
     const Run *run = v->back + k;
-    if (rows == 3 && run->taps == 3) gather_run(v, run, 3, 3, row, argmax, tap, to);
-    else gather_run(v, run, rows, run->taps, row, argmax, tap, to);
+#define GATHER(tall, wide) gather_run(v, run, tall, wide, row, argmax, ahead, tap, to)
+#define GATHER_1(wide) GATHER(1, wide)
+#define GATHER_2(wide) GATHER(2, wide)
+#define GATHER_3(wide) GATHER(3, wide)
+#define GATHER_ANY(wide) GATHER(rows, wide)
+    switch (rows) {
+    case 1: CONSTANT_TAPS(run->taps, GATHER_1) break;
+    case 2: CONSTANT_TAPS(run->taps, GATHER_2) break;
+    case 3: CONSTANT_TAPS(run->taps, GATHER_3) break;
+    default: GATHER_ANY(run->taps); break;
+    }
   }
 }
 
@@ -367,12 +404,13 @@ typedef struct Forward {
 
 static void fill_forward(const Forward *f, Scratch *s, int64_t row) {
   const Pool *v = f->pool;
-  const STORED *x = f->x + row * v->w * v->c;
+  const STORED *x = f->x + row * v->w * v->c, *next = x + v->w * v->c;
+  const Ahead ahead = { { next } };
   const REAL *line = s->line;
   if (reads_as_it_is(f->reader)) line = (const REAL *)x;
   else FN(read_pixels)(f->reader, x, v->w, s->line, v->c);
-  if (v->max) max_along(v, line, ring_row(s, row), ring_taps(s, row));
-  else sum_along(v->forth, v->forth_count, v->c, line, ring_row(s, row));
+  if (v->max) max_along(v, line, ahead, ring_row(s, row), ring_taps(s, row));
+  else sum_along(v->forth, v->forth_count, v->c, line, ahead, 1, ring_row(s, row));
 }
 
 static void forward_row(const Forward *f, Scratch *s, int64_t i) {
@@ -428,9 +466,18 @@ CnErr FN(pool_forward)(const Pool *v, const Reader *reader, const STORED *x, STO
 typedef struct Backward {
   const Pool *pool;
   const Incoming *g;
+  const STORED *x;       /* NULL: not read */
   const uint8_t *argmax; /* of one image */
   int64_t image;
 } Backward;
+
+/* The rows that are read after what input row `i` needs: row `row` of the outputs, and the input itself. */
+static Ahead ahead_of(const Backward *b, int64_t row, int64_t i) {
+  const Pool *v = b->pool;
+  int64_t at = (b->image * v->oh + row) * v->ow * v->c;
+  const STORED *g = b->g->g + at, *z = b->g->by_z != NULL ? b->g->z + at : g;
+  return (Ahead){ { g, z, b->x != NULL ? b->x + (b->image * v->h + i) * v->w * v->c : g } };
+}
 
 /* The gradient of one row of outputs; in memory where it is there as it is, else in `to`. */
 static const REAL *incoming_row(const Backward *b, int64_t row, REAL *to) {
@@ -449,7 +496,8 @@ static void max_backward_row(const Backward *b, Scratch *s, int64_t i, REAL *to)
     s->slot[s->filled % s->rows] = incoming_row(b, s->filled, ring_row(s, s->filled));
   see_rows(s, around.begin, rows);
   gather_row(v, rows, s->row, b->argmax + around.begin * pitch,
-             (i + v->pad_h - around.begin * v->stride_h) * v->kernel_w, to);
+             (i + v->pad_h - around.begin * v->stride_h) * v->kernel_w,
+             ahead_of(b, around.end, i), to);
 }
 
 static void mean_backward_row(const Backward *b, Scratch *s, int64_t i, REAL *to) {
@@ -459,7 +507,8 @@ static void mean_backward_row(const Backward *b, Scratch *s, int64_t i, REAL *to
     const REAL *g = incoming_row(b, s->filled, s->line);
     REAL *shared = s->line + v->ow * v->c;
     share_along(v, g, length(v->down[s->filled]), shared);
-    sum_along(v->back, v->back_count, v->c, shared, ring_row(s, s->filled));
+    sum_along(v->back, v->back_count, v->c, shared, ahead_of(b, s->filled + 1, i), 3,
+              ring_row(s, s->filled));
   }
   see_rows(s, around.begin, length(around));
 #define SUM_DOWN(tall) sum_down(tall, s->row, v->w * v->c, to)
@@ -485,7 +534,7 @@ CnErr FN(pool_backward)(const Pool *v, const Incoming *g, const uint8_t *argmax,
     piece_range(units, v->pieces, piece, &first_unit, &last_unit);
     for (int64_t unit = first_unit; unit < last_unit; unit++) {
       int64_t image = unit / v->blocks, begin, end;
-      Backward b = { v, g, v->max ? argmax + image * v->oh * pitch : NULL, image };
+      Backward b = { v, g, direct ? NULL : x, v->max ? argmax + image * v->oh * pitch : NULL, image };
       piece_range(v->h, v->blocks, unit % v->blocks, &begin, &end);
       s.filled = 0;
       for (int64_t first = begin; first < end; first += strip) {
