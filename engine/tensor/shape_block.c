@@ -76,7 +76,7 @@ CnErr cn_shape_reduce_block(CnCall *call) {
   int64_t channels = 0;
   CN_TRY(expect_sources(call, 4, &channels));
   CN_TRY(EXPECT(call, 0, 1, 1, channels, -1));
-  CN_TRY(EXPECT(call, 1, 1, 1, channels, -1));
+  CN_TRY(EXPECT(call, 1, 1, 1, channels, in(call, 0)->shape[3]));
   CN_TRY(expect_factors(call, 2, channels));
   const int64_t *x = in(call, 4)->shape;
   SET(call, 0, x[0], (x[1] + 1) / 2, (x[2] + 1) / 2, in(call, 0)->shape[3] + in(call, 1)->shape[3]);
