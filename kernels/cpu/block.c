@@ -37,18 +37,30 @@ CN_INLINE void load_factors(int group, const REAL *factors, REAL otherwise, cons
   EACH(s, group) to[s] = factors != NULL ? vload_some(factors + c[s], lanes) : vsplat(otherwise);
 }
 
+/* x, or 0 where x is below `floor`; NaN stays NaN. A floor of minus infinity leaves x alone. */
+CN_INLINE VREAL rectify_below(VREAL x, VREAL floor) {
+#if defined(__AVX512F__) && defined(CN_REAL_f64)
+  return (VREAL)_mm512_max_pd((__m512d)floor, (__m512d)x);
+#elif defined(__AVX512F__)
+  return (VREAL)_mm512_max_ps((__m512)floor, (__m512)x);
+#else
+  VMASK below = x < floor;
+  return (VREAL)(~below & (VMASK)x);
+#endif
+}
+
 CN_INLINE void read_group(int group, const Reader *r, const STORED *x, int64_t step, int64_t pixels, REAL *to,
                           int64_t pitch, int slot, int lanes) {
-  const Reader reader = *r; /* not what the stores below might change */
   int64_t c[MOST_SLOTS];
-  VREAL scale[MOST_SLOTS], shift[MOST_SLOTS];
-  group_begin(group, reader.channels, slot, c);
-  load_factors(group, reader.scale, 1, c, lanes, scale);
-  load_factors(group, reader.shift, 0, c, lanes, shift);
+  VREAL scale[MOST_SLOTS], shift[MOST_SLOTS], floor = vsplat(r->relu ? 0 : -(REAL)INFINITY);
+  group_begin(group, r->channels, slot, c);
+  load_factors(group, r->scale, 1, c, lanes, scale);
+  load_factors(group, r->shift, 0, c, lanes, shift);
   for (int64_t p = 0; p < pixels; p++, x += step, to += pitch)
     EACH(s, group) {
       AHEAD(x + pixels * step + c[s]);
-      vstore_some(to + c[s], read_vector(&reader, load_stored(x + c[s], lanes), scale[s], shift[s]), lanes);
+      VREAL value = load_stored(x + c[s], lanes) * scale[s] + shift[s];
+      vstore_some(to + c[s], rectify_below(value, floor), lanes);
     }
 }
 
@@ -203,11 +215,11 @@ void FN(read_gradient)(const Incoming *v, int64_t first, int64_t pixels, REAL *t
 typedef enum Target { DROP, PUT, ADD } Target;
 
 typedef struct Factors {
-  VREAL scale[MOST_SLOTS], shift[MOST_SLOTS];
+  VREAL scale[MOST_SLOTS], shift[MOST_SLOTS]; /* shift is infinite without ReLU, so that everything passes */
 } Factors;
 
 /* `count` pixels, one to each copy of the sums. */
-CN_INLINE void write_group_pixels(int count, int group, Target target, bool relu, const Factors *f, const STORED *x,
+CN_INLINE void write_group_pixels(int count, int group, Target target, const Factors *f, const STORED *x,
                                   const REAL *g, int64_t pitch, STORED *gx, int64_t step, int64_t ahead,
                                   const int64_t *c, int lanes, VREAL by_x[][MOST_SLOTS], VREAL plain[][MOST_SLOTS]) {
   EACH(i, count) {
@@ -215,7 +227,7 @@ CN_INLINE void write_group_pixels(int count, int group, Target target, bool relu
     EACH(s, group) {
       VREAL from = load_stored(x + i * step + c[s], lanes);
       value[s] = vload_some(g + i * pitch + c[s], lanes);
-      if (relu) value[s] = vpass_positive(from * f->scale[s] + f->shift[s], value[s]);
+      value[s] = vpass_positive(from * f->scale[s] + f->shift[s], value[s]);
       by_x[i][s] += value[s] * from;
       plain[i][s] += value[s];
       value[s] *= f->scale[s];
@@ -232,20 +244,19 @@ CN_INLINE void write_group_pixels(int count, int group, Target target, bool relu
 CN_INLINE void write_group(int group, Target target, const Reader *r, const STORED *x, int64_t step, const REAL *g,
                            int64_t pitch, int64_t pixels, STORED *gx, double *sums, int slot, int lanes) {
   const int64_t channels = r->channels;
-  const bool relu = r->relu;
   int64_t c[MOST_SLOTS], p = 0;
   Factors f;
   VREAL by_x[4][MOST_SLOTS], plain[4][MOST_SLOTS];
   group_begin(group, channels, slot, c);
   load_factors(group, r->scale, 1, c, lanes, f.scale);
-  load_factors(group, r->shift, 0, c, lanes, f.shift);
+  load_factors(group, r->relu ? r->shift : NULL, r->relu ? 0 : (REAL)INFINITY, c, lanes, f.shift);
   EACH(i, COPIES(group)) EACH(s, group) by_x[i][s] = plain[i][s] = (VREAL){ 0 };
   for (; p + COPIES(group) <= pixels; p += COPIES(group), x += COPIES(group) * step) {
-    write_group_pixels(COPIES(group), group, target, relu, &f, x, g + p * pitch, pitch,
+    write_group_pixels(COPIES(group), group, target, &f, x, g + p * pitch, pitch,
                        target == DROP ? NULL : gx + p * step, step, pixels * step, c, lanes, by_x, plain);
   }
   for (; p < pixels; p++, x += step)
-    write_group_pixels(1, group, target, relu, &f, x, g + p * pitch, pitch,
+    write_group_pixels(1, group, target, &f, x, g + p * pitch, pitch,
                        target == DROP ? NULL : gx + p * step, step, pixels * step, c, lanes, by_x, plain);
   if (sums == NULL) return;
   EACH(s, group) {
