@@ -49,29 +49,49 @@ CN_INLINE VREAL rectify_below(VREAL x, VREAL floor) {
 #endif
 }
 
-CN_INLINE void read_group(int group, const Reader *r, const STORED *x, int64_t step, int64_t pixels, REAL *to,
-                          int64_t pitch, int slot, int lanes) {
+/* Steps in elements from pixel to pixel and from row to row. */
+typedef struct Steps {
+  int64_t x, x_row, to, to_row;
+} Steps;
+
+CN_INLINE void read_group(int group, const Reader *r, const STORED *x, int64_t rows, int64_t pixels, REAL *to,
+                          const Steps *steps, int slot, int lanes) {
+  const Steps step = *steps;
+  const int64_t ahead = rows > 1 ? rows * step.x_row : pixels * step.x;
   int64_t c[MOST_SLOTS];
   VREAL scale[MOST_SLOTS], shift[MOST_SLOTS], floor = vsplat(r->relu ? 0 : -(REAL)INFINITY);
   group_begin(group, r->channels, slot, c);
   load_factors(group, r->scale, 1, c, lanes, scale);
   load_factors(group, r->shift, 0, c, lanes, shift);
-  for (int64_t p = 0; p < pixels; p++, x += step, to += pitch)
-    EACH(s, group) {
-      AHEAD(x + pixels * step + c[s]);
-      VREAL value = load_stored(x + c[s], lanes) * scale[s] + shift[s];
-      vstore_some(to + c[s], rectify_below(value, floor), lanes);
-    }
+  for (int64_t row = 0; row < rows; row++) {
+    const STORED *from = x + row * step.x_row;
+    REAL *at = to + row * step.to_row;
+    for (int64_t p = 0; p < pixels; p++, from += step.x, at += step.to)
+      EACH(s, group) {
+        AHEAD(from + ahead + c[s]);
+        VREAL value = load_stored(from + c[s], lanes) * scale[s] + shift[s];
+        vstore_some(at + c[s], rectify_below(value, floor), lanes);
+      }
+  }
 }
 
-void FN(read_spaced)(const Reader *r, const STORED *x, int64_t step, int64_t pixels, REAL *to, int64_t pitch) {
-#define READ(group, slot, lanes) read_group(group, r, x, step, pixels, to, pitch, slot, lanes)
+static void read_steps(const Reader *r, const STORED *x, int64_t rows, int64_t pixels, REAL *to, const Steps *steps) {
+#define READ(group, slot, lanes) read_group(group, r, x, rows, pixels, to, steps, slot, lanes)
   FOR_GROUPS(r->channels, READ)
 #undef READ
 }
 
+void FN(read_spaced)(const Reader *r, const STORED *x, int64_t step, int64_t pixels, REAL *to, int64_t pitch) {
+  read_steps(r, x, 1, pixels, to, &(Steps){ step, 0, pitch, 0 });
+}
+
 void FN(read_pixels)(const Reader *r, const STORED *x, int64_t pixels, REAL *to, int64_t pitch) {
-  FN(read_spaced)(r, x, r->channels, pixels, to, pitch);
+  read_steps(r, x, 1, pixels, to, &(Steps){ r->channels, 0, pitch, 0 });
+}
+
+void FN(read_rows)(const Reader *r, const STORED *x, int64_t x_row, int64_t rows, int64_t pixels, REAL *to,
+                   int64_t to_row, int64_t pitch) {
+  read_steps(r, x, rows, pixels, to, &(Steps){ r->channels, x_row, pitch, to_row });
 }
 
 /* Adds the lanes of two vectors that no slot before this one holds. */

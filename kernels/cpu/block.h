@@ -34,6 +34,10 @@ void FN(read_pixels)(const Reader *r, const STORED *x, int64_t pixels, REAL *to,
 /* The same for pixels that lie `step` elements apart: every so many of a row. */
 void FN(read_spaced)(const Reader *r, const STORED *x, int64_t step, int64_t pixels, REAL *to, int64_t pitch);
 
+/* The same for rows of pixels, x_row and to_row elements apart. */
+void FN(read_rows)(const Reader *r, const STORED *x, int64_t x_row, int64_t rows, int64_t pixels, REAL *to,
+                   int64_t to_row, int64_t pitch);
+
 /* Adds the sums of z and of its squares over the pixels to sums[0 … channels-1] and to those behind. */
 void FN(add_statistics)(const STORED *z, int64_t pixels, int64_t channels, double *sums);
 

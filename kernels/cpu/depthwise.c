@@ -15,8 +15,9 @@
 void FN(plane_fill)(Plane *p, const Reader *r, const STORED *image, int64_t until) {
   int64_t count = CN_MIN(p->w, p->origin_w + p->width), y = CN_MAX(p->filled, 0);
   until = CN_MIN(until, CN_MIN(p->h, p->origin_h + p->height));
-  if (count <= 0) return;
-  for (; y < until; y++) FN(read_pixels)(r, image + y * p->w * r->channels, count, plane_row(p, y), p->lanes);
+  if (count > 0 && y < until)
+    FN(read_rows)(r, image + y * p->w * r->channels, p->w * r->channels, until - y, count, plane_row(p, y),
+                  p->width * p->lanes, p->lanes);
   p->filled = CN_MAX(p->filled, until);
 }
 
@@ -45,34 +46,63 @@ typedef struct Row {
   int64_t kh, kw, row_step, tap_step, weight_row, weight_step, from_step, to_step, lanes;
 } Row;
 
-/* `count` outputs; columns, stride and dilation as constants. */
+/* Kernel rows whose weights stay in registers along a row of outputs. */
+#if defined(__AVX512F__)
+#define KEPT_ROWS 3
+#else
+#define KEPT_ROWS 0
+#endif
+
+CN_INLINE void load_row(int columns, const Row *r, const REAL *weight, VREAL *w) {
+  CN_UNROLL(8) for (int q = 0; q < columns; q++) w[q] = VLOAD(weight + q * r->weight_step);
+}
+
+/* What one kernel row adds to `count` outputs; all ints are constants. */
+CN_INLINE void add_row(int count, int columns, int stride, int dilation, const Row *r, const REAL *from,
+                       const VREAL *w, VREAL *sum) {
+  CN_UNROLL(32) for (int j = 0; j <= (count - 1) * stride + (columns - 1) * dilation; j++) {
+    VREAL x = VLOAD(from);
+    HOLD_VECTOR(x);
+    from += r->lanes;
+    HOLD(from);
+    CN_UNROLL(8) for (int q = 0; q < columns; q++) {
+      int i = (j - q * dilation) / stride;
+      if (j >= q * dilation && i < count && i * stride == j - q * dilation) sum[i] += w[q] * x;
+    }
+  }
+}
+
+/* `count` outputs; kept is NULL, or the weights of KEPT_ROWS rows, which are all. */
 CN_INLINE void convolve_pixels(int count, int columns, int stride, int dilation, const Row *r, const REAL *from,
-                               const REAL *weight, VREAL start, REAL *to) {
+                               const REAL *weight, VREAL (*kept)[MAX_COLUMNS], VREAL start, REAL *to) {
   VREAL sum[PIXELS];
   CN_UNROLL(8) for (int i = 0; i < count; i++) sum[i] = start;
-  for (int64_t p = 0; p < r->kh; p++, from += r->row_step, weight += r->weight_row) {
-    VREAL w[MAX_COLUMNS];
-    CN_UNROLL(8) for (int q = 0; q < columns; q++) w[q] = VLOAD(weight + q * r->weight_step);
-    CN_UNROLL(32) for (int j = 0; j <= (count - 1) * stride + (columns - 1) * dilation; j++) {
-      VREAL x = VLOAD(from + j * r->lanes);
-      CN_UNROLL(8) for (int q = 0; q < columns; q++) {
-        int i = (j - q * dilation) / stride;
-        if (j >= q * dilation && i < count && i * stride == j - q * dilation) sum[i] += w[q] * x;
-      }
+  if (kept != NULL) {
+    CN_UNROLL(4) for (int p = 0; p < KEPT_ROWS; p++)
+      add_row(count, columns, stride, dilation, r, from + p * r->row_step, kept[p], sum);
+  } else {
+    for (int64_t p = 0; p < r->kh; p++, from += r->row_step, weight += r->weight_row) {
+      VREAL w[MAX_COLUMNS];
+      load_row(columns, r, weight, w);
+      add_row(count, columns, stride, dilation, r, from, w, sum);
     }
   }
   CN_UNROLL(8) for (int i = 0; i < count; i++) VSTORE(to + i * r->to_step, sum[i]);
 }
 
-CN_INLINE void convolve_row(int columns, int stride, int dilation, const Row *r, int64_t width, const REAL *from,
-                            const REAL *weight, VREAL start, REAL *to) {
+/* Outputs 0 … width-1 of a row. `keep`: the kernel has KEPT_ROWS rows. */
+CN_INLINE void convolve_row(bool keep, int columns, int stride, int dilation, const Row *row, int64_t width,
+                            const REAL *from, const REAL *weight, VREAL start, REAL *to) {
+  const Row r = *row; /* not what the stores below might change */
+  VREAL kept[KEPT_ROWS + 1][MAX_COLUMNS], (*rows)[MAX_COLUMNS] = keep ? kept : NULL;
+  CN_UNROLL(4) for (int p = 0; keep && p < KEPT_ROWS; p++) load_row(columns, &r, weight + p * r.weight_row, kept[p]);
   int64_t x = 0;
-  for (; x + PIXELS <= width; x += PIXELS)
-    convolve_pixels(PIXELS, columns, stride, dilation, r, from + x * r->from_step, weight, start, to + x * r->to_step);
-  for (; x + 4 <= width; x += 4)
-    convolve_pixels(4, columns, stride, dilation, r, from + x * r->from_step, weight, start, to + x * r->to_step);
-  for (; x < width; x++)
-    convolve_pixels(1, columns, stride, dilation, r, from + x * r->from_step, weight, start, to + x * r->to_step);
+  for (; x + PIXELS <= width; x += PIXELS, from += PIXELS * r.from_step, to += PIXELS * r.to_step)
+    convolve_pixels(PIXELS, columns, stride, dilation, &r, from, weight, rows, start, to);
+  for (; x + 4 <= width; x += 4, from += 4 * r.from_step, to += 4 * r.to_step)
+    convolve_pixels(4, columns, stride, dilation, &r, from, weight, rows, start, to);
+  for (; x < width; x++, from += r.from_step, to += r.to_step)
+    convolve_pixels(1, columns, stride, dilation, &r, from, weight, rows, start, to);
 }
 
 /* Any kernel; `stored` lanes of each output. */
@@ -97,26 +127,27 @@ static void any_row(const Row *r, int64_t width, const REAL *from, const REAL *w
   for (; x < width; x++) any_pixels(1, r, from + x * r->from_step, weight, start, to + x * r->to_step, stored);
 }
 
-/* The kernels that have their own code. */
+/* The kernels that have their own code: rows (3 or any), columns, stride, dilation. */
 #define ROW_KERNELS(K) \
-  K(3, 1, 1) K(3, 1, 2) K(3, 2, 1) K(3, 2, 2) K(5, 1, 1) K(5, 1, 2) K(5, 2, 1) K(5, 2, 2) K(1, 1, 1) K(2, 1, 1) \
-  K(7, 1, 1)
+  K(3, 3, 1, 1) K(3, 3, 1, 2) K(3, 3, 2, 1) K(3, 3, 2, 2) K(0, 5, 1, 1) K(0, 5, 1, 2) K(0, 5, 2, 1) K(0, 5, 2, 2) \
+  K(0, 1, 1, 1) K(0, 2, 1, 1) K(0, 3, 1, 1) K(0, 7, 1, 1)
 
 typedef void RowKernel(const Row *r, int64_t width, const REAL *from, const REAL *weight, VREAL start, REAL *to);
 
-#define DEFINE(columns, stride, dilation)                                                                      \
-  static void row_##columns##_##stride##_##dilation(const Row *r, int64_t width, const REAL *from,             \
-                                                    const REAL *weight, VREAL start, REAL *to) {               \
-    convolve_row(columns, stride, dilation, r, width, from, weight, start, to);                                \
+#define DEFINE(rows, columns, stride, dilation)                                                                   \
+  static void row_##rows##columns##stride##dilation(const Row *r, int64_t width, const REAL *from,                \
+                                                    const REAL *weight, VREAL start, REAL *to) {                  \
+    convolve_row(KEPT_ROWS > 0 && rows == KEPT_ROWS, columns, stride, dilation, r, width, from, weight, start, to); \
   }
 ROW_KERNELS(DEFINE)
 #undef DEFINE
 
 /* NULL: there is none. */
 static RowKernel *row_kernel(const Depthwise *k) {
-#define CHOOSE(columns, stride, dilation) \
-  if (k->kw == columns && k->stride_w == stride && (k->dilation_w == dilation || columns == 1)) \
-    return row_##columns##_##stride##_##dilation;
+#define CHOOSE(rows, columns, stride, dilation)                                    \
+  if ((rows == 0 || k->kh == rows) && k->kw == columns && k->stride_w == stride && \
+      (k->dilation_w == dilation || columns == 1))                                 \
+    return row_##rows##columns##stride##dilation;
   ROW_KERNELS(CHOOSE)
 #undef CHOOSE
   return NULL;
@@ -177,27 +208,28 @@ static Phase phase_of(int64_t phase, int64_t kernel, int64_t stride, int64_t dil
   return f;
 }
 
+/* Inputs `first`, first + stride … of an axis are of one phase; the gradient's pixel where the first of them begins. */
+static int64_t phase_begin(int64_t first, int64_t pad, int64_t kernel, int64_t stride, int64_t dilation, Phase *f) {
+  *f = phase_of((first + pad) % stride, kernel, stride, dilation);
+  return (first + pad) / stride + f->low;
+}
+
 void FN(depthwise_turned_rows)(const Depthwise *k, const Plane *gradient, int64_t channels, int64_t first, int64_t rows,
                                int64_t width, REAL *to, int64_t to_row, int64_t to_step) {
-  bool plain = k->stride_h == 1 && k->stride_w == 1;
-  int64_t together = plain ? rows : 1;
-  for (int64_t i = 0; i < rows; i += together) {
-    int64_t y = first + i + k->pad_h;
-    Phase down = phase_of(y % k->stride_h, k->kh, k->stride_h, k->dilation_h);
+  for (int64_t i = 0; i < CN_MIN(k->stride_h, rows); i++)
     for (int64_t j = 0; j < CN_MIN(k->stride_w, width); j++) {
-      int64_t x = j + k->pad_w, count = CN_CEIL_DIV(width - j, k->stride_w);
-      Phase along = phase_of(x % k->stride_w, k->kw, k->stride_w, k->dilation_w);
+      Phase down, along;
+      int64_t y = phase_begin(first + i, k->pad_h, k->kh, k->stride_h, k->dilation_h, &down) - gradient->origin_h;
+      int64_t x = phase_begin(j, k->pad_w, k->kw, k->stride_w, k->dilation_w, &along) - gradient->origin_w;
       Depthwise part = { .kh = down.taps, .kw = along.taps, .stride_h = 1, .stride_w = 1,
                          .dilation_h = down.dilation, .dilation_w = along.dilation,
                          .weight = k->weight + down.last * k->weight_row + along.last * k->weight_step,
                          .weight_row = -down.step * k->weight_row, .weight_step = -along.step * k->weight_step };
-      int64_t row = y / k->stride_h + down.low - gradient->origin_h;
-      int64_t column = x / k->stride_w + along.low - gradient->origin_w;
-      if (down.taps == 0 || along.taps == 0) part.kh = row = column = 0; /* no output read this pixel */
-      convolve(&part, gradient, channels, NULL, gradient->data + (row * gradient->width + column) * gradient->lanes,
-               together, count, to + i * to_row + j * to_step, to_row, k->stride_w * to_step);
+      if (down.taps == 0 || along.taps == 0) part.kh = part.kw = y = x = 0; /* no output read these pixels */
+      convolve(&part, gradient, channels, NULL, gradient->data + (y * gradient->width + x) * gradient->lanes,
+               CN_CEIL_DIV(rows - i, k->stride_h), CN_CEIL_DIV(width - j, k->stride_w), to + i * to_row + j * to_step,
+               k->stride_h * to_row, k->stride_w * to_step);
     }
-  }
 }
 
 /* ---- gradient by the weights ---- */
@@ -212,15 +244,23 @@ typedef struct Strip {
 CN_INLINE void weigh_pixels(int count, int kernel_rows, int columns, int stride, int dilation, const Strip *s,
                             const REAL *x, const REAL *g, VREAL sum[][MAX_COLUMNS]) {
   VREAL weight[GRADIENT_PIXELS];
-  CN_UNROLL(4) for (int i = 0; i < count; i++) weight[i] = VLOAD(g + i * s->g_step);
-  CN_UNROLL(4) for (int p = 0; p < kernel_rows; p++)
+  CN_UNROLL(4) for (int i = 0; i < count; i++) {
+    weight[i] = VLOAD(g + i * s->g_step);
+    HOLD_VECTOR(weight[i]);
+  }
+  CN_UNROLL(4) for (int p = 0; p < kernel_rows; p++) {
+    const REAL *at = x + p * s->row_step;
     CN_UNROLL(32) for (int j = 0; j <= (count - 1) * stride + (columns - 1) * dilation; j++) {
-      VREAL from = VLOAD(x + p * s->row_step + j * s->lanes);
+      VREAL from = VLOAD(at);
+      HOLD_VECTOR(from);
+      at += s->lanes;
+      HOLD(at);
       CN_UNROLL(8) for (int q = 0; q < columns; q++) {
         int i = (j - q * dilation) / stride;
         if (j >= q * dilation && i < count && i * stride == j - q * dilation) sum[p][q] += weight[i] * from;
       }
     }
+  }
 }
 
 CN_INLINE void weigh_strip(int kernel_rows, int columns, int stride, int dilation, const Strip *s, const REAL *x,
@@ -290,32 +330,34 @@ CN_INLINE void any_strip(const Depthwise *k, const Strip *s, const REAL *x, cons
 #else
 #define ROWS_OF_5 2
 #endif
+/* columns, stride, dilation, kernel rows at a time */
 #define STRIP_KERNELS(K) \
   K(3, 1, 1, 3) K(3, 1, 2, 3) K(3, 2, 1, 3) K(3, 2, 2, 3) K(5, 1, 1, ROWS_OF_5) K(5, 1, 2, ROWS_OF_5) \
   K(5, 2, 1, ROWS_OF_5) K(5, 2, 2, ROWS_OF_5)
 
 typedef void StripKernel(int64_t kernel_rows, const Strip *s, const REAL *x, const REAL *g, REAL *sum);
 
-#define DEFINE(columns, stride, dilation, most)                                                                    \
-  static void strip_##columns##_##stride##_##dilation(int64_t kernel_rows, const Strip *s, const REAL *x,          \
-                                                      const REAL *g, REAL *sum) {                                  \
-    int64_t p = 0;                                                                                                 \
-    for (; p + most <= kernel_rows; p += most)                                                                     \
-      weigh_strip(most, columns, stride, dilation, s, x + p * s->row_step, g, sum + p * s->sum_row);               \
-    if (most > 2 && p + 2 <= kernel_rows) {                                                                        \
-      weigh_strip(2, columns, stride, dilation, s, x + p * s->row_step, g, sum + p * s->sum_row);                  \
-      p += 2;                                                                                                      \
-    }                                                                                                              \
-    for (; p < kernel_rows; p++)                                                                                   \
-      weigh_strip(1, columns, stride, dilation, s, x + p * s->row_step, g, sum + p * s->sum_row);                  \
+#define DEFINE(columns, stride, dilation, most)                                                                \
+  static void strip_##columns##stride##dilation(int64_t kernel_rows, const Strip *s, const REAL *x,            \
+                                                const REAL *g, REAL *sum) {                                    \
+    int64_t p = 0;                                                                                             \
+    for (; p + most <= kernel_rows; p += most)                                                                 \
+      weigh_strip(most, columns, stride, dilation, s, x + p * s->row_step, g, sum + p * s->sum_row);           \
+    if (most > 2 && p + 2 <= kernel_rows) {                                                                    \
+      weigh_strip(2, columns, stride, dilation, s, x + p * s->row_step, g, sum + p * s->sum_row);              \
+      p += 2;                                                                                                  \
+    }                                                                                                          \
+    for (; p < kernel_rows; p++)                                                                               \
+      weigh_strip(1, columns, stride, dilation, s, x + p * s->row_step, g, sum + p * s->sum_row);              \
   }
 STRIP_KERNELS(DEFINE)
 #undef DEFINE
 
+/* NULL: there is none. */
 static StripKernel *strip_kernel(const Depthwise *k) {
-#define CHOOSE(columns, stride, dilation, most) \
-  if (k->kw == columns && k->stride_w == stride && k->dilation_w == dilation) \
-    return strip_##columns##_##stride##_##dilation;
+#define CHOOSE(columns, stride, dilation, most)                                         \
+  if (k->kw == columns && k->stride_w == stride && k->dilation_w == dilation)           \
+    return strip_##columns##stride##dilation;
   STRIP_KERNELS(CHOOSE)
 #undef CHOOSE
   return NULL;

@@ -28,10 +28,6 @@ typedef VREAL Tile[MAX_ROWS][MAX_WIDTH];
 /* Vectors in the next panel when `left` remain: 3 while it lasts, but never a lone one after a 3. */
 static int panel_width(int64_t left) { return left == 4 ? 2 : (int)CN_MIN(left, MAX_WIDTH); }
 
-/* Makes the compiler keep a pointer in a register of its own: left alone, it gives every row of a tile one, and there
-** are not that many. */
-#define HOLD(pointer) __asm__("" : "+r"(pointer))
-
 /* sum[i][j] += a[i] * v[j], `a` having `step` elements from row to row; rows in groups of four share a pointer. */
 CN_INLINE void tile_step(int rows, int width, const REAL *const *group, int64_t step, const VREAL *v, Tile sum) {
   CN_UNROLL(16) for (int i = 0; i < rows; i++) {
