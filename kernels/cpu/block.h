@@ -15,18 +15,12 @@ CN_INLINE void store_stored(STORED *p, VREAL v, int lanes) { vstore_some(p, v, l
 
 /* ---- forward ---- */
 
-/* How a block reads an image: f(x * scale + shift), f being ReLU or nothing. */
+/* How a block reads an image: f(x * scale + shift), f being ReLU, which keeps NaN as row relu does, or nothing. */
 typedef struct Reader {
   const REAL *scale, *shift; /* (channels); NULL: x as it is */
   bool relu;
   int64_t channels;
 } Reader;
-
-/* ReLU keeps NaN, as row relu does. */
-CN_INLINE VREAL read_vector(const Reader *r, VREAL x, VREAL scale, VREAL shift) {
-  if (r->scale != NULL) x = x * scale + shift;
-  return r->relu ? vrectify(x) : x;
-}
 
 /* `pixels` pixels from x on into `to`. */
 void FN(read_pixels)(const Reader *r, const STORED *x, int64_t pixels, REAL *to, int64_t pitch);

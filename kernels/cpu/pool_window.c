@@ -138,11 +138,11 @@ CN_INLINE VTEST tap_equal(VTAP a, VTAP b) { return a == b; }
 
 /* Rows in memory that are read soon after the one that is worked on, element for element. Asking for a line of each
 ** with every vector hides how far away they are; asking for whole rows at once does not. */
-typedef struct Ahead {
+typedef struct Upcoming {
   const STORED *row[3];
-} Ahead;
+} Upcoming;
 
-CN_INLINE void fetch_ahead(const Ahead *ahead, int rows, int64_t at) {
+CN_INLINE void fetch_ahead(const Upcoming *ahead, int rows, int64_t at) {
   CN_UNROLL(3) for (int k = 0; k < rows; k++) __builtin_prefetch(ahead->row[k] + at);
 }
 
@@ -157,7 +157,7 @@ CN_INLINE void fetch_ahead(const Ahead *ahead, int rows, int64_t at) {
 
 /* ---- along a row ---- */
 
-CN_INLINE void max_run(const Run *run, int64_t taps, int64_t step, const REAL *x, Ahead ahead, REAL *best,
+CN_INLINE void max_run(const Run *run, int64_t taps, int64_t step, const REAL *x, Upcoming ahead, REAL *best,
                        uint8_t *won) {
   const int64_t first = run->first, from = run->from;
   x += run->from;
@@ -181,7 +181,7 @@ CN_INLINE void max_run(const Run *run, int64_t taps, int64_t step, const REAL *x
 #undef MAX_STEP
 }
 
-static void max_along(const Pool *v, const REAL *x, Ahead ahead, REAL *best, uint8_t *won) {
+static void max_along(const Pool *v, const REAL *x, Upcoming ahead, REAL *best, uint8_t *won) {
   for (int64_t k = 0; k < v->forth_count; k++) {
     const Run *run = v->forth + k;
 #define RUN(taps) max_run(run, taps, v->c, x, ahead, best, won)
@@ -190,7 +190,7 @@ static void max_along(const Pool *v, const REAL *x, Ahead ahead, REAL *best, uin
   }
 }
 
-CN_INLINE void sum_run(const Run *run, int64_t taps, int64_t step, const REAL *x, Ahead ahead, int fetched, REAL *sum) {
+CN_INLINE void sum_run(const Run *run, int64_t taps, int64_t step, const REAL *x, Upcoming ahead, int fetched, REAL *sum) {
   const int64_t from = run->from;
   x += run->from;
   sum += run->to;
@@ -206,7 +206,7 @@ CN_INLINE void sum_run(const Run *run, int64_t taps, int64_t step, const REAL *x
 }
 
 /* `fetched` rows of `ahead`. */
-CN_INLINE void sum_along(const Run *runs, int64_t count, int64_t step, const REAL *x, Ahead ahead, int fetched,
+CN_INLINE void sum_along(const Run *runs, int64_t count, int64_t step, const REAL *x, Upcoming ahead, int fetched,
                          REAL *sum) {
   for (int64_t k = 0; k < count; k++) {
     const Run *run = runs + k;
@@ -291,7 +291,7 @@ CN_INLINE void sum_down(int64_t rows, const REAL *const *row, int64_t count, REA
 /* The gradient that a run of input pixels gets from `rows` rows of windows, the first window of which sees it as tap
 ** number `tap` + run->first. */
 CN_INLINE void gather_run(const Pool *v, const Run *run, int64_t rows, int64_t columns, const REAL *const *row,
-                          const uint8_t *argmax, Ahead ahead, int64_t tap, REAL *to) {
+                          const uint8_t *argmax, Upcoming ahead, int64_t tap, REAL *to) {
   const int64_t step = v->c, pitch = v->ow * step, down = v->stride_h * v->kernel_w, right = v->stride_w;
   const int64_t first = tap + run->first, from = run->from;
   const REAL *top = rows > 0 ? row[0] : NULL, *near = rows > 1 ? row[1] : NULL, *far = rows > 2 ? row[2] : NULL;
@@ -321,7 +321,7 @@ CN_INLINE void gather_run(const Pool *v, const Run *run, int64_t rows, int64_t c
 }
 
 static void gather_row(const Pool *v, int64_t rows, const REAL *const *row, const uint8_t *argmax, int64_t tap,
-                       Ahead ahead, REAL *to) {
+                       Upcoming ahead, REAL *to) {
   for (int64_t k = 0; k < v->back_count; k++) {
     const Run *run = v->back + k;
 #define GATHER(tall, wide) gather_run(v, run, tall, wide, row, argmax, ahead, tap, to)
@@ -405,7 +405,7 @@ typedef struct Forward {
 static void fill_forward(const Forward *f, Scratch *s, int64_t row) {
   const Pool *v = f->pool;
   const STORED *x = f->x + row * v->w * v->c, *next = x + v->w * v->c;
-  const Ahead ahead = { { next } };
+  const Upcoming ahead = { { next } };
   const REAL *line = s->line;
   if (reads_as_it_is(f->reader)) line = (const REAL *)x;
   else FN(read_pixels)(f->reader, x, v->w, s->line, v->c);
@@ -472,11 +472,11 @@ typedef struct Backward {
 } Backward;
 
 /* The rows that are read after what input row `i` needs: row `row` of the outputs, and the input itself. */
-static Ahead ahead_of(const Backward *b, int64_t row, int64_t i) {
+static Upcoming ahead_of(const Backward *b, int64_t row, int64_t i) {
   const Pool *v = b->pool;
   int64_t at = (b->image * v->oh + row) * v->ow * v->c;
   const STORED *g = b->g->g + at, *z = b->g->by_z != NULL ? b->g->z + at : g;
-  return (Ahead){ { g, z, b->x != NULL ? b->x + (b->image * v->h + i) * v->w * v->c : g } };
+  return (Upcoming){ { g, z, b->x != NULL ? b->x + (b->image * v->h + i) * v->w * v->c : g } };
 }
 
 /* The gradient of one row of outputs; in memory where it is there as it is, else in `to`. */
