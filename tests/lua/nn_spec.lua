@@ -163,7 +163,11 @@ T.describe("a sequence", function()
       local relu, conv, norm = nn.relu(), nn.conv2d(o), nn.batch_norm { channels = 6 }
       local net = nn.sequential { relu, conv, norm, relu }
       local apart = function(t) return relu(norm(conv(relu(t)))) end
-      T.equal(results(net, x, net:parameters()), results(apart, x, net:parameters()))
+      local expected = results(apart, x, net:parameters())
+      T.near(results(net, x, net:parameters()), expected, 1e-5)
+      local before = nn.blocks(false)
+      T.equal(results(net, x, net:parameters()), expected)
+      nn.blocks(before)
       T.contains(net, "0: relu")
       T.equal(net:parameters().names[1], "1.weight")
     end
@@ -171,7 +175,7 @@ T.describe("a sequence", function()
 
   T.it("keeps no tensor of a ReLU that a convolution takes over", function()
     local relu, conv = nn.relu(), nn.conv2d { inp = 4, out = 4, rng = rng() }
-    local net, x = nn.sequential { relu, conv }, images(2, 16, 16, 4)
+    local net, x = nn.sequential { relu, conv }, images(2, 64, 64, 4)
     local function kept(f)
       collectgarbage()
       local before = cnas.memory().bytes_live
@@ -179,7 +183,7 @@ T.describe("a sequence", function()
       collectgarbage()
       return cnas.memory().bytes_live - before, y
     end
-    T.truthy(kept(function(t) return conv(relu(t)) end) - kept(net) >= x:count() * 4)
+    T.truthy(kept(function(t) return conv(relu(t)) end) - kept(net) >= 0.9 * x:count() * 4)
   end)
 end)
 
