@@ -7,6 +7,7 @@
 #include "data/loader.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -80,9 +81,21 @@ static CnErr fill(const CnLoader *l, int64_t b, CnTensor *x, CnTensor *y, uint8_
   return CN_OK;
 }
 
+/* The threads work ahead, so they have time: when one is woken it must not take the processor from the consumer, who
+** has just taken a batch and goes on to compute. */
+static void give_way(void) {
+#ifdef SCHED_BATCH
+  struct sched_param parameter;
+  int policy;
+  if (pthread_getschedparam(pthread_self(), &policy, &parameter) == 0 && policy == SCHED_OTHER)
+    pthread_setschedparam(pthread_self(), SCHED_BATCH, &parameter);
+#endif
+}
+
 /* A thread: fills batches until there is none left or it is told to stop. */
 static void *work(void *data) {
   CnLoader *l = data;
+  give_way();
   pthread_mutex_lock(&l->mutex);
   uint8_t *scratch = l->scratch + cn_images_bytes(l->dataset->images) * l->started++;
   for (;;) {

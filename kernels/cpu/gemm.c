@@ -22,6 +22,7 @@
 #define STRIP 128 /* rows that gemm_add_outer sums before it rounds into the result */
 
 #define SUM_BLOCK 512 /* elements that a thread sums over all pieces */
+#define PER_STEP 16   /* multiply-adds in the time of an elementary step, in which CN_WORTH_SHARING counts */
 
 typedef VREAL Tile[MAX_ROWS][MAX_WIDTH];
 
@@ -224,6 +225,10 @@ void FN(gemm_add_outer_ahead)(int64_t m, int64_t k, int64_t n, const REAL *a, in
 
 CnErr FN(gemm)(int64_t m, int64_t n, int64_t k, const REAL *a, const REAL *b, bool transposed, const REAL *bias,
                REAL *c) {
+  if (m <= GEMM_FEW) {
+    FN(gemm_few)(m, n, k, a, b, transposed, bias, c);
+    return CN_OK;
+  }
   REAL *packed = cn_alloc(gemm_packed_count(k, n) * sizeof(REAL));
   if (packed == NULL) return CN_EMEMORY;
   FN(gemm_pack)(packed, b, transposed ? k : n, transposed, k, n);
@@ -232,7 +237,7 @@ CnErr FN(gemm)(int64_t m, int64_t n, int64_t k, const REAL *a, const REAL *b, bo
   if (pieces == 1) {
     FN(gemm_tile_rows)(m, n, k, a, k, packed, bias, c, n);
   } else {
-    CN_PARALLEL_FOR_IF_WORTH(m * n * k)
+    CN_PARALLEL_FOR_IF_WORTH(m * n * k / PER_STEP)
     for (int64_t piece = 0; piece < pieces; piece++) {
       int64_t begin = piece * rows, count = CN_MIN(rows, m - begin);
       FN(gemm_tile_rows)(count, n, k, a + begin * k, k, packed, bias, c + begin * n, n);
@@ -260,7 +265,7 @@ CnErr FN(gemm_outer)(int64_t m, int64_t k, int64_t n, const REAL *a, const REAL 
   int64_t blocks = parts >= 16 ? 1 : CN_CEIL_DIV(k, 32);
   REAL *partial = parts == 1 ? c : cn_alloc((size_t)(parts * count) * sizeof(REAL));
   if (partial == NULL) return CN_EMEMORY;
-  CN_PARALLEL_FOR_IF_WORTH(m * k * n)
+  CN_PARALLEL_FOR_IF_WORTH(m * k * n / PER_STEP)
   for (int64_t piece = 0; piece < parts * blocks; piece++) {
     int64_t part = piece / blocks, from, begin, end;
     from = blocks == 1 ? 0 : piece % blocks * 32;

@@ -47,6 +47,11 @@ void FN(gemm_add_outer)(int64_t m, int64_t k, int64_t n, const REAL *a, int64_t 
 void FN(gemm_add_outer_ahead)(int64_t m, int64_t k, int64_t n, const REAL *a, int64_t lda, const REAL *g, int64_t ldg,
                               REAL *c, int64_t ldc, Ahead *ahead);
 
+/* The product of FN(gemm) below for at most GEMM_FEW rows: b is read where it lies, by the calling thread. */
+#define GEMM_FEW 4
+void FN(gemm_few)(int64_t m, int64_t n, int64_t k, const REAL *a, const REAL *b, bool transposed, const REAL *bias,
+                  REAL *c);
+
 /* All rows, on all threads. */
 
 /* c (M,N) = a (M,K) * b + bias, where b is (K,N), or (N,K) when `transposed`; a, b, c contiguous, bias may be NULL. */

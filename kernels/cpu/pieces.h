@@ -1,13 +1,14 @@
 /* pieces.h - work on a range of indices, cut into pieces of a fixed length and shared among the threads.
 **
 ** The cut depends on the range and on `grain` alone, so a piece sees the same indices whatever the number of threads;
-** a range of one piece runs in the caller, without a parallel region. */
+** a range of few pieces runs in the caller, without a parallel region. */
 #ifndef CN_PIECES_H
 #define CN_PIECES_H
 
 #include "kernel.h"
 
 #define GRAIN 32768 /* elements in a piece of elementwise work: a few microseconds */
+#define ALONE 4     /* pieces that the caller does sooner than it could wake the others */
 
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 
@@ -18,9 +19,9 @@ static inline int64_t piece_count(int64_t n, int64_t grain) { return (n + grain 
 
 static inline void in_pieces(int64_t n, int64_t grain, PieceWork *work, void *context) {
   int64_t pieces = piece_count(n, grain);
-  if (pieces == 1) {
-    work(context, 0, n);
-  } else if (pieces > 1) {
+  if (pieces <= ALONE) {
+    for (int64_t p = 0; p < pieces; p++) work(context, p * grain, CN_MIN(n, (p + 1) * grain));
+  } else {
     CN_PARALLEL_FOR
     for (int64_t p = 0; p < pieces; p++) work(context, p * grain, CN_MIN(n, (p + 1) * grain));
   }

@@ -152,18 +152,36 @@ function Controller:scaled(logits, reduce)
   return logits
 end
 
+-- Rows (1,M) of a list, of any number, side by side.
+local function joined(rows)
+  if #rows == 1 then return rows[1] end
+  local list = {}
+  for first = 1, #rows, 16 do
+    list[#list + 1] = cnas.concat(table.move(rows, first, math.min(first + 15, #rows), 1, {}), 2)
+  end
+  return joined(list)
+end
+
+-- Entropy of choices: minus the sum of p log p over all of a row's entries.
+local function entropy_of(logp) return -(logp:exp() * logp):sum() end
+
 --- Walks over one cell with its network. pick(candidates, logp, t, which, kind) returns a position in the candidates,
 --- logp (1,#candidates) being their log-probabilities. Returns the triples and tensors: log-probability, entropy of the
 --- node choices, entropy of the operation choices.
+---
+---
+--- the LSTM's gates get from an input e. Likewise what is summed over all choices is summed at the end.
 function Controller:walk_network(cell, pick)
   local net = self.network[cell]
-  local input, h, c = self.zeros, self.zeros, self.zeros
-  local keys = net.embedding:narrow(1, 1, self.nodes + 1):linear(net.attention_node) -- (n+1,H): W1 e_j of every node
-  local sums = {} -- of log-probabilities, and of p log p by kind of choice
-  local function add(name, tensor) sums[name] = sums[name] and sums[name] + tensor or tensor end
+  local keys = net.embedding:narrow(1, 1, self.nodes + 1):linear(net.attention_node) -- (n+1,H)
+  local gates = net.embedding:linear(net.weight_ih, net.bias)                        -- (n+1+K,4H)
+  local logps = { node = {}, op = {} } -- of all candidates, by kind of choice
+  local chosen = { node = {}, op = {} } -- where in them, from 0, the chosen ones are
+  local width = { node = 0, op = 0 }
 
+  local from, h, c = net.bias, nil, self.zeros -- the first input is zero
   local triples = self:walk(function(kind, candidates, t, which)
-    h, c = cnas.lstm_cell(input, h, c, net.weight_ih, net.weight_hh, net.bias)
+    h, c = cnas.lstm_gates(h and h:linear(net.weight_hh, from) or from:unsqueeze(1), c)
     local logits, row
     if kind == "node" then
       local scores = (keys:narrow(1, 1, t) + h:linear(net.attention_state)):tanh():linear(net.attention_value) -- (t,1)
@@ -173,13 +191,19 @@ function Controller:walk_network(cell, pick)
     end
     local logp = among(logits, candidates):log_softmax(2)
     local position = pick(candidates, logp, t, which, kind)
-    add("logp", logp:narrow(2, position, 1):sum())
-    add(kind, (logp:exp() * logp):sum())
-    input = net.embedding:narrow(1, row + candidates[position] + 1, 1)
+    table.insert(logps[kind], logp)
+    table.insert(chosen[kind], width[kind] + position - 1)
+    width[kind] = width[kind] + #candidates
+    from = gates:select(1, row + candidates[position] + 1)
     return candidates[position]
   end)
 
-  return triples, { logp = sums.logp, node_entropy = -sums.node, op_entropy = -sums.op }
+  local node, op = joined(logps.node), joined(logps.op)
+  local function sum_chosen(logp, kind)
+    return logp:index_select(cnas.tensor(chosen[kind], { dtype = "i64" }), 2):sum()
+  end
+  return triples, { logp = sum_chosen(node, "node") + sum_chosen(op, "op"),
+                    node_entropy = entropy_of(node), op_entropy = entropy_of(op) }
 end
 
 --- The architecture of both cells' triples, and sums over both: log-probability, entropy, and their parts by cell.

@@ -36,6 +36,11 @@ function Progress.duration(seconds)
   return s .. "s"
 end
 
+--- "waited 0.3%": the part of the time in which training stood still because the loader had no batch ready.
+function Progress.waiting(waited, seconds)
+  return ("waited %.1f%%"):format(100 * waited / math.max(seconds, 1e-9))
+end
+
 local function number(value)
   if math.type(value) == "integer" then return tostring(value) end
   local size = math.abs(value)

@@ -310,14 +310,14 @@ function Run:batches(dataset, batch, given)
     start = level.item, augment = o.augment, shuffle = o.shuffle, drop_last = o.drop_last,
   }
   local item = level.item - 1
+  local before = self.waited or 0.0 -- in the epoch's other passes
   level.close = function()
     loader:close()
     self.batch, self.weight = nil, 1
   end
   return function()
-    local asked = cnas.clock()
     local x, y = loader()
-    self.waited = (self.waited or 0) + cnas.clock() - asked
+    self.waited = before + loader:waited()
     if x == nil then
       self.passes = self.passes + 1
       return nil
@@ -373,8 +373,9 @@ function Run:end_epoch(i)
   self.epoch_seconds[self.phase] = times.seconds
   self.record:add(line)
   self.progress:line(("  %-8s %3d/%d  %s  %s"):format(self.phase, i, self.epochs_total,
-    self.progress.values(means), self.progress:paint("dim", ("%.0f images/s, %s"):format(
-    times.images_per_second, self.progress.duration(times.seconds)))))
+    self.progress.values(means), self.progress:paint("dim", ("%.0f images/s, %s, %s"):format(
+    times.images_per_second, self.progress.duration(times.seconds), self.progress.waiting(self.waited,
+    times.seconds)))))
 end
 
 --- How long it will take: to the end of the phase; once a stage is over, to the end of all. An epoch takes as long as
@@ -394,10 +395,10 @@ function Run:status(batch, batches)
   if not self.epoch then return ("step %d, batch %d/%d"):format(self.step, batch, batches) end
   local seconds = math.max(cnas.clock() - self.epoch_started, 1e-9)
   local pass = self.levels[#self.levels - 1].loops
-  return ("%s%s %d/%d  %d/%d%s  %s  %.0f images/s  loader %.0f%%  %s"):format(
+  return ("%s%s %d/%d  %d/%d%s  %s  %.0f images/s  %s  %s"):format(
     self.stage and ("stage %d/%d  "):format(self.stage.index, self.stages_total) or "", self.phase, self.epoch,
     self.epochs_total, batch, batches, pass > 1 and " (pass " .. pass .. ")" or "", self:left(batch / batches),
-    self.images / seconds, 100 * self.waited / seconds, self.progress.values(self:means()))
+    self.images / seconds, self.progress.waiting(self.waited, seconds), self.progress.values(self:means()))
 end
 
 --- The end: summary.json and what it says.

@@ -47,11 +47,13 @@ local function contestant(name, command, family)
   return { name = name, command = command, family = family, train = {}, forward = {} }
 end
 
---- Measures everybody in turn, `rounds` times. ours: our command; what, settings: what a peer is told; tell(name): is
---- called before each. Returns the contestants, ours first: name, train_ms, forward_ms (medians over the rounds),
---- train_ratio, forward_ratio (to ours), train_rounds, forward_rounds, resident_peak, resident_program.
+--- Measures everybody in turn, `rounds` times. ours: our command; unfused: measure it without fused rows too; what,
+--- settings: what a peer is told; tell(name): is called before each. Returns the contestants, ours first: name,
+--- train_ms, forward_ms (medians over the rounds), train_ratio, forward_ratio (to ours), train_rounds, forward_rounds,
+--- resident_peak, resident_program.
 function contest.run(o)
   local list, families = { contestant("cnas", o.ours) }, {}
+  if o.unfused then list[2] = contestant("cnas, not fused", o.ours .. " --no-blocks") end
   for _, peer in ipairs(o.peers) do
     local family = {}
     families[#families + 1] = family

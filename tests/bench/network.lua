@@ -13,9 +13,11 @@ local opt = cnas.options { about = "Times training steps and forward passes of t
   { "size", default = 32, min = 1, help = "height and width of the images" },
   { "genotype", default = "CNAS", help = "name of a published cell" },
   { "precision", default = "f32", choices = { "f32", "bf16" }, help = "what images within the cells are kept in" },
+  { "blocks", default = true, help = "run layers fused; off: each layer by a row of its own" },
   { "json", default = false, help = "print one JSON object" } }
 
 if opt.threads then cnas.threads(opt.threads) end
+if not opt.blocks then cnas.nn.blocks(false) end
 local program = bench.resident_peak()
 
 local rng = cnas.rng(opt.seed, "bench")

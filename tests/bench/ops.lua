@@ -1,5 +1,6 @@
 -- ops.lua - each operation of the DARTS space alone, as the supernet has it: forward with a graph, backward with all
 -- gradients. Medians in milliseconds.
+-- What comes out of an operation that stands alone is normalised; in a cell the sum of the node does that on the way.
 --
 --   ./cnas tests/bench/ops.lua --json --threads 2 --batch 96 --channels 16 --size 32
 

@@ -116,7 +116,8 @@ end
 local function compete(what, settings, rest)
   return contest.run { ours = ours(what, ("--precision %s %s"):format(opt.precision, rest or "")), peers = peers,
                        what = what .. (opt.precision == "bf16" and " --amp" or ""), settings = settings,
-                       rounds = opt.rounds, tell = tell }
+                       rounds = opt.rounds, tell = tell,
+                       unfused = what == "supernet" and opt.precision == "f32" and cnas.nn.blocks ~= nil }
 end
 
 local function show_contest(title, list, lowest)

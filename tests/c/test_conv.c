@@ -544,7 +544,8 @@ static void products(void **state) {
   check_product(1, 1, 1, 0);
   check_product(7, 5, 3, 0);
   check_product(33, 47, 65, 0);
-  check_product(3, 130, 97, 1);
+  for (int few = 1; few <= 5; few++) check_product(few, 130, 97, few & 1);
+  check_product(2, 9, 16, 0);
   check_product(2100, 19, 21, 0);
   check_product(0, 4, 5, 1);
 }

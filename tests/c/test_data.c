@@ -256,8 +256,14 @@ static void augmentation_is_torchvisions(void **state) {
   (void)state;
   CnDataset *d;
   assert_int_equal(cn_shapes_draw(&d, 5, "train", 50), CN_OK);
-  CnNormal normal;
+  CnNormal normal, normal_4;
   cn_normal_init(&normal, d->images);
+  CnImages four = *d->images; /* the same bytes as 32 by 24 pixels of four channels */
+  four.width = 24;
+  four.channels = 4;
+  four.mean[3] = 0.4f;
+  four.std[3] = 0.2f;
+  cn_normal_init(&normal_4, &four);
   CnRng stream = cn_rng_named(3, "augment:test");
   static const CnAugment settings[] = { { 0, false, 0 }, { 4, false, 0 }, { 0, true, 0 }, { 4, true, 16 },
                                          { 32, true, 6 } };
@@ -268,6 +274,11 @@ static void augmentation_is_torchvisions(void **state) {
       const uint8_t *image = d->images->pixels + 3072 * i;
       cn_augment_image(fast, image, 32, 32, 3, &settings[s], &draw, &normal);
       augment_plainly(plain, image, 32, 32, 3, &settings[s], &draw, d->images);
+      assert_memory_equal(fast, plain, sizeof fast);
+      if (settings[s].crop > 24) continue;
+      draw = cn_augment_draw(&settings[s], stream, 1, i, 32, 24);
+      cn_augment_image(fast, image, 32, 24, 4, &settings[s], &draw, &normal_4);
+      augment_plainly(plain, image, 32, 24, 4, &settings[s], &draw, &four);
       assert_memory_equal(fast, plain, sizeof fast);
     }
   cn_dataset_unref(d);

@@ -37,7 +37,7 @@ T.describe("benchmark", function()
     if err:find "could not be built" then T.skip("there is no build folder to build the target 'peak' in") end
     T.equal(status, 0, err)
     local r = cnas.json.decode(out)
-    T.equal(#r.supernet.contestants, 1)
+    T.equal(r.supernet.contestants[1].name, "cnas")
     T.equal(r.supernet.contestants[1].train_ratio, 1)
     T.truthy(r.supernet.floor.train_ms > r.supernet.floor.forward_ms and r.supernet.floor.forward_ms > 0)
     T.truthy(r.network.contestants[1].train_ms > 0)

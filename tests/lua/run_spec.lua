@@ -105,6 +105,16 @@ T.describe("a run", function()
     T.equal(metrics(folder), metrics(whole))
   end)
 
+  T.it("tells how long it waited for batches", function()
+    local folder = T.folder()
+    count(folder)
+    for line in T.read(folder .. "/metrics.jsonl"):gmatch("[^\n]+") do
+      local time = cnas.json.decode(line).time
+      T.truthy(time.loader_seconds > 0 and time.loader_seconds < time.seconds, line)
+    end
+    T.equal(require "cnas.progress".Progress.waiting(0.25, 50), "waited 0.5%")
+  end)
+
   T.it("is over when it is over: resuming does nothing more", function()
     local folder = T.folder()
     local list = count(folder)
