@@ -27,6 +27,7 @@ typedef struct Result { /* an output */
   CnSpec spec;
   Saved saved;
   CnTensor *gradient; /* summed up during backward */
+  CnTensor *factor;   /* of the gradient, by channel: not yet multiplied; NULL: 1 */
 } Result;
 
 struct CnNode {
@@ -61,6 +62,12 @@ CnNode *cn_node_ref(CnNode *node) {
   return node;
 }
 
+static void gradient_clear(Result *r) {
+  cn_tensor_unref(r->gradient);
+  cn_tensor_unref(r->factor);
+  r->gradient = r->factor = NULL;
+}
+
 static void saved_clear(Saved *saved) {
   cn_tensor_unref(saved->tensor);
   saved->tensor = NULL;
@@ -88,7 +95,7 @@ void cn_node_unref(CnNode *node) {
     CnNode *dead = waiting;
     waiting = dead->next;
     node_spend(dead);
-    for (int i = 0; i < dead->nout; i++) cn_tensor_unref(dead->result[i].gradient);
+    for (int i = 0; i < dead->nout; i++) gradient_clear(&dead->result[i]);
     for (int i = 0; i < dead->nin; i++) {
       cn_tensor_unref(dead->source[i].leaf);
       cn_node_unref(dead->source[i].node);
@@ -208,6 +215,18 @@ static CnErr collect(Walk *walk, CnNode *start) {
   return CN_OK;
 }
 
+/* Multiplies a factor (C) into a gradient (N,H,W,C); both references are taken over by what is left in *g. */
+static CnErr multiply_out(CnTensor **g, CnTensor **factor) {
+  CnTensor *in[8] = { *g, NULL, *factor }, *product;
+  if (!*factor) return CN_OK;
+  CN_TRY(cn_apply(&product, CN_OP_add_block, in, 8, NULL));
+  cn_tensor_unref(*g);
+  cn_tensor_unref(*factor);
+  *g = product;
+  *factor = NULL;
+  return CN_OK;
+}
+
 /* *sum becomes *sum + g. A gradient that nobody else holds is added to in place. */
 static CnErr add_gradient(CnTensor **sum, CnTensor *g) {
   CnTensor *old = *sum, *total = NULL;
@@ -242,16 +261,12 @@ static CnErr complete_gradients(CnNode *node) {
 
 static bool wanted(const Source *source) { return source->node || source->leaf; }
 
-/* Where the gradient of an input is summed up. */
-static CnTensor **gradient_of(Source *source) {
-  return source->node ? &source->node->result[source->output].gradient : &source->leaf->grad;
-}
-
 /* A sum that nobody else holds is handed to a kernel that can add to it; deliver() puts it back. */
 static bool lend_gradient(Source *source, CnTensor **gin) {
   if (!source->node) return false; /* a leaf's outlives an error */
-  CnTensor **sum = gradient_of(source);
-  if (!*sum || (*sum)->refs > 1 || (*sum)->storage->refs > 1 || !cn_tensor_is_contiguous(*sum)) return false;
+  Result *r = &source->node->result[source->output];
+  CnTensor **sum = &r->gradient;
+  if (!*sum || r->factor || (*sum)->refs > 1 || (*sum)->storage->refs > 1 || !cn_tensor_is_contiguous(*sum)) return false;
   *gin = *sum;
   *sum = NULL;
   return true;
@@ -279,12 +294,15 @@ static CnErr run_kernel(CnNode *node, CnCall *call) {
   return kernel(call);
 }
 
-/* Runs one node's backward: gradients of its inputs into gin. */
-static CnErr run_node(CnNode *node, CnTensor **gin) {
+/* Runs one node's backward: gradients of its inputs into gin, with their factors (borrowed from what the node saved). */
+static CnErr run_node(CnNode *node, CnTensor **gin, CnTensor **factor) {
   CnTensor *gout[CN_MAX_OUTPUTS] = { NULL };
   uint32_t reached = 0;
   for (int i = 0; i < node->nout; i++) reached |= (uint32_t)(node->result[i].gradient != NULL) << i;
   CN_TRY(complete_gradients(node));
+  uint32_t takes = node->op ? cn_op_info(node->op->id)->takes_factor : 0;
+  for (int i = 0; i < node->nout; i++)
+    if (!(takes >> i & 1)) CN_TRY(multiply_out(&node->result[i].gradient, &node->result[i].factor));
   for (int i = 0; i < node->nout; i++) gout[i] = node->result[i].gradient;
   if (!node->op) return node->custom.backward(node->custom.data, gout, node->nout, gin, node->nin);
   CnCall call = { .op = node->op, .nin = node->nin, .nout = node->nout, .device = node->device, .dtype = node->dtype,
@@ -298,9 +316,11 @@ static CnErr run_node(CnNode *node, CnTensor **gin) {
     call.out_spec[i] = node->result[i].spec;
     call.out[i] = node->result[i].saved.tensor;
     call.gout[i] = gout[i];
+    call.gout_factor[i] = node->result[i].factor;
   }
   CnErr e = run_kernel(node, &call);
   memcpy(gin, call.gin, sizeof call.gin);
+  memcpy(factor, call.gin_factor, sizeof call.gin_factor);
   return e;
 }
 
@@ -314,29 +334,42 @@ static CnErr check_custom(const CnNode *node, const Source *source, const CnTens
                  cn_dtype_name(g->dtype), cn_shape_text(g->ndim, g->shape, b));
 }
 
-/* Hands one gradient on to where it belongs. */
-static CnErr deliver(CnNode *node, int i, CnTensor *g) {
+/* Adds a dense gradient to what an input has received. Its factor stays apart as long as it is the only one. */
+static CnErr add_to_source(Source *source, CnTensor **g, CnTensor **factor) {
+  Result *r = source->node ? &source->node->result[source->output] : NULL;
+  if (*factor && r && !r->gradient) {
+    r->gradient = cn_tensor_ref(*g);
+    r->factor = cn_tensor_ref(*factor);
+    return CN_OK;
+  }
+  CN_TRY(multiply_out(g, factor));
+  if (r) CN_TRY(multiply_out(&r->gradient, &r->factor));
+  return add_gradient(r ? &r->gradient : &source->leaf->grad, *g);
+}
+
+/* Hands one gradient on to where it belongs; `factor` as call->gin_factor. */
+static CnErr deliver(CnNode *node, int i, CnTensor *g, CnTensor *factor) {
   Source *source = &node->source[i];
   CnTensor *dense = NULL;
   if (!g || !wanted(source)) return CN_OK;
   if (!node->op) CN_TRY(check_custom(node, source, g));
   if (cn_tensor_is_contiguous(g)) dense = cn_tensor_ref(g);
   else CN_TRY(cn_apply1(&dense, CN_OP_contiguous, g, NULL));
-  CnErr e = add_gradient(gradient_of(source), dense);
+  if (factor) cn_tensor_ref(factor);
+  CnErr e = add_to_source(source, &dense, &factor);
   cn_tensor_unref(dense);
+  cn_tensor_unref(factor);
   return e;
 }
 
 static CnErr step_back(CnNode *node, bool retain) {
-  CnTensor *gin[CN_MAX_INPUTS] = { NULL };
-  CnErr e = run_node(node, gin);
-  for (int i = 0; i < node->nout; i++) { /* before delivery: a view's gin may share its storage */
-    cn_tensor_unref(node->result[i].gradient);
-    node->result[i].gradient = NULL;
-  }
+  CnTensor *gin[CN_MAX_INPUTS] = { NULL }, *factor[CN_MAX_INPUTS] = { NULL };
+  CnErr e = run_node(node, gin, factor);
+  for (int i = 0; i < node->nout; i++) /* before delivery: a view's gin may share its storage */
+    gradient_clear(&node->result[i]);
   for (int i = 0; i < node->nin; i++) {
     CnTensor *g = gin[i];
-    if (e == CN_OK) e = deliver(node, i, g);
+    if (e == CN_OK) e = deliver(node, i, g, factor[i]);
     cn_tensor_unref(g);
   }
   if (!retain) node_spend(node);
@@ -375,8 +408,7 @@ static CnErr backward(CnTensor *loss, CnTensor *gradient, bool retain) {
     for (size_t i = 0; held && i < walk.count; i++) {
       if (e == CN_OK) e = step_back(walk.node[i], retain);
       for (int k = 0; k < walk.node[i]->nout; k++) { /* left over after an error */
-        cn_tensor_unref(walk.node[i]->result[k].gradient);
-        walk.node[i]->result[k].gradient = NULL;
+        gradient_clear(&walk.node[i]->result[k]);
       }
     }
     for (size_t i = 0; held && i < walk.count; i++) cn_node_unref(walk.node[i]);

@@ -93,8 +93,9 @@ static void parse_rows(void) {
       slot += info->attr[info->attrs].slots;
     }
     for (const char *p = rows[id].outputs; (p = next_word(p, word)); info->outputs++) {
-      char *mark = strpbrk(word, "*?");
-      info->visible += !mark || *mark == '?';
+      char *mark = strpbrk(word, "*?~");
+      info->visible += !mark || *mark != '*';
+      if (mark && *mark == '~') info->takes_factor |= 1u << info->outputs;
       if (mark) *mark = 0;
       char saved[64];
       for (const char *q = rows[id].saves; (q = next_word(q, saved));)

@@ -42,6 +42,9 @@ typedef struct CnCall {
   uint32_t reached;                 /* bit i: a gradient came for output i; of the others gout is zeros */
   CnTensor *gin[CN_MAX_INPUTS];     /* contiguous, to be written whole; NULL: not wanted. A kernel may let one go and
                                     ** leave NULL: no gradient, as if the input had not been used */
+  /* What gin is still to be multiplied by, (C) along the last dimension; a kernel that has nothing else to do with a
+  ** gradient may so hand on a reference to gout. Borrowed; NULL: 1. The same of gout, for outputs marked `~`. */
+  CnTensor *gin_factor[CN_MAX_INPUTS], *gout_factor[CN_MAX_OUTPUTS];
   bool add[CN_MAX_INPUTS];          /* gin holds a gradient already, to add to; only for inputs marked `+` */
 } CnCall;
 
@@ -108,6 +111,7 @@ typedef struct CnOpInfo {
   CnInputInfo input[8];
   CnAttrInfo attr[8];
   CnAttr defaults[CN_MAX_ATTRS];
+  uint32_t takes_factor; /* bit i: backward takes output i's gradient with a factor */
   uint32_t saves_in, saves_out; /* bit i: backward reads input (output) i */
 } CnOpInfo;
 

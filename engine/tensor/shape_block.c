@@ -104,8 +104,7 @@ CnErr cn_shape_add_block(CnCall *call) {
   CN_TRY(EXPECT(call, 0, -1, -1, -1, -1));
   const int64_t *x = in(call, 0)->shape;
   CN_TRY(EXPECT(call, 1, x[0], x[1], x[2], x[3]));
-  CN_TRY(expect_factors(call, 2, x[3]));
-  CN_TRY(expect_factors(call, 4, x[3]));
+  for (int i = 2; i < 6; i++) CN_TRY(EXPECT(call, i, x[3]));
   for (int i = 6; i < 8; i++) CN_TRY(EXPECT(call, i, x[0]));
   SET(call, 0, x[0], x[1], x[2], x[3]);
   return CN_OK;

@@ -1,5 +1,6 @@
 /* block_add.c - row add_block: two images added, each through its own scale and shift; the sum of a node's two edges.
 **
+** The gradient of a term is that of the sum times the term's scale: mostly it is handed on so, with nothing written.
 ** Images go in pieces, each piece in strips of PIXELS that stay in the cache while both terms' gradients are made. */
 #include "kernels/cpu/block.h"
 
@@ -115,6 +116,11 @@ CnErr FN(add_block_backward)(CnCall *call) {
     t->add = call->add[i];
     t->gscale = block_wanted(call, 2 + 2 * i);
     t->gshift = block_wanted(call, 3 + 2 * i);
+    if (t->gx == NULL || t->add || t->keep != NULL) continue;
+    cn_tensor_unref(call->gin[i]); /* nothing to write: it is that of z, but for the scale */
+    call->gin[i] = cn_tensor_ref(call->gout[0]);
+    call->gin_factor[i] = call->in[2 + 2 * i];
+    t->gx = NULL;
   }
   double *sums = cn_alloc_zeroed((size_t)(4 * s.pieces * s.channels) * sizeof(double));
   if (sums == NULL) return CN_EMEMORY;
