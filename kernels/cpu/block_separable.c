@@ -11,8 +11,8 @@
 #include "kernels/cpu/depthwise.h"
 #include "kernels/cpu/gemm.h"
 
-#define PIECES 48
-#define STRIP 128                 /* pixels of a strip, unless a row is longer */
+#define PIECES 32
+#define STRIP 256                 /* pixels of a strip, unless a row is longer */
 #define LARGEST_PLANE (512 << 10) /* bytes, for a part of the second cache */
 
 typedef struct Separable {
@@ -20,7 +20,7 @@ typedef struct Separable {
   int64_t lanes, out_lanes; /* elements of a pixel in scratch memory: c and o, rounded up */
   int64_t blocks;           /* units of an image */
   int64_t units, pieces;
-  int64_t strip;            /* rows */
+  int64_t strip, in_strip;  /* rows of the output and of the input */
   Depthwise kernel;
   Reader reader;
   const STORED *x;
@@ -70,6 +70,7 @@ static Separable separable_of(const CnCall *call) {
   s.units = s.n * s.blocks;
   s.pieces = CN_MIN(s.units, PIECES);
   s.strip = CN_MAX(1, CN_MIN(STRIP / s.ow, s.oh));
+  s.in_strip = CN_MAX(1, CN_MIN(STRIP / CN_MAX(s.w, 1), s.h));
   return s;
 }
 
@@ -103,7 +104,7 @@ static void *take(char *base, size_t *at, int64_t bytes) {
 static size_t lay_out(Work *work, const Separable *s, bool backward, char *base) {
   const int64_t real = sizeof(REAL), taps = s->kernel.kh * s->kernel.kw, threads = cn_threads();
   size_t at = 0;
-  int64_t input = 0, gradient = 0, pixels = s->strip * s->ow, in_pixels = s->strip * s->w;
+  int64_t input = 0, gradient = 0, pixels = s->strip * s->ow, in_pixels = s->in_strip * s->w;
   for (int64_t i = 0; i < s->blocks; i++) {
     Unit u = unit_of(s, i);
     input = CN_MAX(input, plane_count(&u.input));
@@ -148,7 +149,6 @@ static CnErr work_new(Work *out, const Separable *s, bool backward) {
   for (int64_t i = 0; i < cn_threads(); i++) /* lanes that no channel has stay 0 */
     memset(work.scratch[i].outer, 0, (size_t)(s->strip * s->ow * s->out_lanes) * sizeof(REAL));
   memset(work.sums, 0, (size_t)(s->pieces * 2 * (backward ? s->c : s->o)) * sizeof(double));
-  if (backward) memset(work.partial, 0, (size_t)(s->pieces * work.gradient_count) * sizeof(REAL));
   *out = work;
   return CN_OK;
 }
@@ -221,8 +221,8 @@ static void backward_strip(const Separable *s, const Unit *u, Scratch *mine, con
 
 /* The gradients of input rows `done` … `until`-1. */
 static void write_rows(const Separable *s, const Unit *u, Scratch *mine, int64_t done, int64_t until, double *sums) {
-  for (; done < until; done += s->strip) {
-    int64_t rows = CN_MIN(s->strip, until - done), at = (u->image * s->h + done) * s->w * s->c;
+  for (; done < until; done += s->in_strip) {
+    int64_t rows = CN_MIN(s->in_strip, until - done), at = (u->image * s->h + done) * s->w * s->c;
     FN(depthwise_turned_rows)(&s->kernel, &mine->gradient, s->lanes, done, rows, s->w, mine->result, s->w * s->lanes,
                               s->lanes);
     FN(write_gradient)(&s->reader, s->x + at, mine->result, s->lanes, rows * s->w, s->gx != NULL ? s->gx + at : NULL,
@@ -270,11 +270,12 @@ CnErr FN(separable_block_backward)(CnCall *call) {
   CN_PARALLEL_FOR_IF_WORTH(s.n * s.oh * s.ow * s.c * s.o)
   for (int64_t piece = 0; piece < s.pieces; piece++) {
     int64_t first, last;
+    REAL *partial = work.partial + piece * work.gradient_count;
+    memset(partial, 0, (size_t)work.gradient_count * sizeof(REAL));
     piece_range(s.units, s.pieces, piece, &first, &last);
     for (int64_t unit = first; unit < last; unit++) {
       Unit u = unit_of(&s, unit);
-      backward_unit(&s, &u, &work.scratch[thread_index()], &work, &incoming,
-                    work.partial + piece * work.gradient_count, factors ? work.sums + 2 * piece * s.c : NULL);
+      backward_unit(&s, &u, &work.scratch[thread_index()], &work, &incoming, partial, factors ? work.sums + 2 * piece * s.c : NULL);
     }
   }
   if (s.gpointwise != NULL || s.gdepthwise != NULL)
