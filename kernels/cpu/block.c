@@ -124,14 +124,14 @@ CN_INLINE void add_distances(double *sums, int64_t channels, int slot, int64_t c
 
 /* `count` pixels of z, one to each copy of the sums; with `from` they are stored first. */
 CN_INLINE void statistics_pixels(int count, int group, const REAL *from, int64_t pitch, STORED *z, int64_t channels,
-                                 int64_t ahead, const int64_t *c, int lanes, const VREAL *pivot, VREAL first[][MOST_SLOTS],
-                                 VREAL second[][MOST_SLOTS]) {
+                                 int64_t ahead, const int64_t *c, int lanes, const VREAL *pivot,
+                                 VREAL first[][MOST_SLOTS], VREAL second[][MOST_SLOTS]) {
   EACH(i, count)
     EACH(s, group) {
       if (from != NULL) AHEAD_WRITE(z + ahead + i * channels + c[s]);
-      if (from != NULL) store_stored(z + i * channels + c[s], vload_some(from + i * pitch + c[s], lanes), lanes);
-      VREAL d = (from != NULL ? vload_some(from + i * pitch + c[s], lanes) : load_stored(z + i * channels + c[s], lanes)) -
-                pivot[s];
+      STORED *to = z + i * channels + c[s];
+      VREAL d = (from != NULL ? vload_some(from + i * pitch + c[s], lanes) : load_stored(to, lanes)) - pivot[s];
+      if (from != NULL) store_stored(to, vload_some(from + i * pitch + c[s], lanes), lanes);
       first[i][s] += d;
       second[i][s] += d * d;
     }

@@ -2,8 +2,8 @@
 **
 ** An image goes through in strips of output rows that stay in the nearest cache: the input rows that a strip reads are
 ** put into a padded plane, convolved by channel into `inner`, multiplied by the 1x1 weights and stored. Backward makes
-** `inner` again rather than read it from memory, and follows with the gradient: that of `inner` goes into a padded plane
-** too, from which the gradients of the input rows that no later strip touches are made and written at once. In scratch
+** `inner` again rather than read it from memory, and follows with the gradient: that of `inner` goes into a padded
+** plane too, from which the gradients of the input rows that no later strip touches are made and written at once. In scratch
 ** memory pixels have whole vectors of channels, those that there are not being 0.
 **
 ** Units of work are images, or blocks of rows of them where there are few images or large ones: then what neighbouring
@@ -275,7 +275,8 @@ CnErr FN(separable_block_backward)(CnCall *call) {
     piece_range(s.units, s.pieces, piece, &first, &last);
     for (int64_t unit = first; unit < last; unit++) {
       Unit u = unit_of(&s, unit);
-      backward_unit(&s, &u, &work.scratch[thread_index()], &work, &incoming, partial, factors ? work.sums + 2 * piece * s.c : NULL);
+      backward_unit(&s, &u, &work.scratch[thread_index()], &work, &incoming, partial,
+                    factors ? work.sums + 2 * piece * s.c : NULL);
     }
   }
   if (s.gpointwise != NULL || s.gdepthwise != NULL)

@@ -182,8 +182,8 @@ void FN(depthwise_rows)(const Depthwise *k, const Plane *plane, int64_t channels
 
 /* ---- gradient by the input ---- */
 
-/* Along one axis: input i with (i + pad) % stride == phase gets its gradient from outputs (i + pad) / stride + low + m *
-** dilation, m = 0 … taps-1, through taps last - m * step. */
+/* Along one axis: input i with (i + pad) % stride == phase gets its gradient from outputs (i + pad) / stride + low +
+** m * dilation, m = 0 … taps-1, through taps last - m * step. */
 typedef struct Phase {
   int64_t taps, last, step, low, dilation;
 } Phase;

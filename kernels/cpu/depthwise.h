@@ -1,7 +1,7 @@
 /* depthwise.h - every channel convolved with its own kernel: the loops that row conv2d and the separable block share.
 **
-** The part of an image that a block of output rows reads lies in a plane, which has the padding as zeros: the loops know
-** no borders. In a plane neighbouring channels are vector lanes and a tap is just an offset. The gradient by the input
+** The part of an image that a block of output rows reads lies in a plane, which has the padding as zeros: the loops
+** know no borders. In a plane neighbouring channels are vector lanes and a tap is just an offset. The gradient by the input
 ** of a convolution of stride s is, for each of the s*s phases of an input pixel, a convolution of stride 1 of the
 ** output's gradient with those taps, turned round, that meet that phase: no zeros are multiplied.
 ** All these routines run on the calling thread. */
@@ -10,8 +10,8 @@
 
 #include "kernels/cpu/block.h"
 
-/* A part of an image, (height,width,lanes): its first pixel is pixel (origin_h,origin_w) of the image, what lies outside
-** the image is 0. */
+/* A part of an image, (height,width,lanes): its first pixel is pixel (origin_h,origin_w) of the image, what lies
+** outside the image is 0. */
 typedef struct Plane {
   int64_t h, w;               /* of the image */
   int64_t origin_h, origin_w; /* origin_w is never positive */
@@ -41,7 +41,7 @@ CN_INLINE REAL *plane_row(const Plane *p, int64_t y) {
 /* The rows of `image` (h,w,r->channels) before row `until` that are not there yet, as far as the plane reaches. */
 void FN(plane_fill)(Plane *p, const Reader *r, const STORED *image, int64_t until);
 
-/* A convolution: tap (p,q) of the kernel has its weights, one for each channel, at weight + p*weight_row + q*weight_step.
+/* A convolution: tap (p,q) of the kernel has its weights, one a channel, at weight + p*weight_row + q*weight_step.
 ** Output (i,j) reads, for tap (p,q), pixel (i*stride_h - pad_h + p*dilation_h, j*stride_w - pad_w + q*dilation_w). */
 typedef struct Depthwise {
   int64_t kh, kw, stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w;

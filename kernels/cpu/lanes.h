@@ -73,8 +73,8 @@ CN_INLINE void vstore_some(REAL *p, VREAL v, int lanes) {
 /* x in every lane. The compiler may leave x - 0 out, but not x + 0, which turns -0 into 0. */
 CN_INLINE VREAL vsplat(REAL x) { return x - (VREAL){ 0 }; }
 
-/* Makes the compiler keep a pointer, or a vector, in a register of its own. Left alone, it gives every row of a tile and
-** every tap a pointer, and there are not that many registers; and it loads a vector again for each use. */
+/* Makes the compiler keep a pointer, or a vector, in a register of its own. Left alone, it gives every row of a tile
+** and every tap a pointer, and there are not that many registers; and it loads a vector again for each use. */
 #define HOLD(pointer) __asm__("" : "+r"(pointer))
 #if defined(__x86_64__)
 #define HOLD_VECTOR(v) __asm__("" : "+v"(v))

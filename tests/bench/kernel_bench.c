@@ -3,7 +3,8 @@
 **   build/tests/kernel_bench [threads [batch [part of a name]]]
 **
 ** For each row of the table: milliseconds of forward and of backward (all gradients), the best of several, and
-** multiply-adds per second; for a block those that backward makes again count too. With one thread times are processor time, so that other programs disturb them less. */
+** multiply-adds per second; for a block those that backward makes again count too. With one thread times are processor
+** time, so that other programs disturb them less. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>

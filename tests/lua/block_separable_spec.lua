@@ -93,7 +93,7 @@ local cases = {
   { name = "without factors", height = 8, width = 8, channels = 16, kernel = 3, factors = false },
   { name = "without ReLU", height = 8, width = 8, channels = 16, kernel = 5, relu = false },
   { name = "one pixel", height = 1, width = 1, channels = 16, kernel = 3 },
-  { name = "stride larger than the kernel", height = 10, width = 9, channels = 16, kernel = 1, padding = 0, stride = 3 },
+  { name = "a stride beyond the kernel", height = 10, width = 9, channels = 16, kernel = 1, padding = 0, stride = 3 },
   { name = "one large image", height = 70, width = 40, channels = 16, kernel = 5, batch = 1 },
   { name = "100 images", height = 5, width = 5, channels = 16, kernel = 3, batch = 100 },
   { name = "a long row", height = 3, width = 300, channels = 16, kernel = 3 },
