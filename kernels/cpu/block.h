@@ -1,10 +1,10 @@
 /* block.h - what the blocks share: an image read through scale, shift and ReLU, the statistics of a result, and both
 ** backwards.
 **
-** Images in memory are STORED and dense: pixel after pixel, `channels` elements each. Scratch memory is REAL, its pixels
-** `pitch` elements apart. All these routines run on the calling thread over a strip of pixels, so that a block calls
-** them while the strip is in the cache; strips of at most 256 pixels keep the digits of f32 sums. Sums belong to pieces
-** of work, which are cut by shape alone, and are added up in the order of the pieces. */
+** Images in memory are STORED and dense: pixel after pixel, `channels` elements each. Scratch memory is REAL, its
+** pixels `pitch` elements apart. All these routines run on the calling thread over a strip of pixels, so that a block
+** calls them while the strip is in the cache; strips of at most 256 pixels keep the digits of f32 sums. Sums belong to
+** pieces of work, which are cut by shape alone, and are added up in the order of the pieces. */
 #ifndef CN_BLOCK_H
 #define CN_BLOCK_H
 

@@ -3,8 +3,8 @@
 ** An image goes through in strips of output rows that stay in the nearest cache: the input rows that a strip reads are
 ** put into a padded plane, convolved by channel into `inner`, multiplied by the 1x1 weights and stored. Backward makes
 ** `inner` again rather than read it from memory, and follows with the gradient: that of `inner` goes into a padded
-** plane too, from which the gradients of the input rows that no later strip touches are made and written at once. In scratch
-** memory pixels have whole vectors of channels, those that there are not being 0.
+** plane too, from which the gradients of the input rows that no later strip touches are made and written at once. In
+** scratch memory pixels have whole vectors of channels, those that there are not being 0.
 **
 ** Units of work are images, or blocks of rows of them where there are few images or large ones: then what neighbouring
 ** blocks both need is made twice. Sums belong to pieces, ranges of units. */

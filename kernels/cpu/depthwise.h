@@ -1,10 +1,10 @@
 /* depthwise.h - every channel convolved with its own kernel: the loops that row conv2d and the separable block share.
 **
 ** The part of an image that a block of output rows reads lies in a plane, which has the padding as zeros: the loops
-** know no borders. In a plane neighbouring channels are vector lanes and a tap is just an offset. The gradient by the input
-** of a convolution of stride s is, for each of the s*s phases of an input pixel, a convolution of stride 1 of the
-** output's gradient with those taps, turned round, that meet that phase: no zeros are multiplied.
-** All these routines run on the calling thread. */
+** know no borders. In a plane neighbouring channels are vector lanes and a tap is just an offset. The gradient by the
+** input of a convolution of stride s is, for each of the s*s phases of an input pixel, a convolution of stride 1 of the
+** output's gradient with those taps, turned round, that meet that phase: no zeros are multiplied. All these routines
+** run on the calling thread. */
 #ifndef CN_DEPTHWISE_H
 #define CN_DEPTHWISE_H
 
