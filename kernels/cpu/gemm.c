@@ -107,10 +107,83 @@ CN_INLINE void tile_rows(int rows, int width, int64_t k, const REAL *a, int64_t 
   }
 }
 
+/* Where a panel's last vector has at most a quarter of its lanes, four rows share one: its quarters are these rows' last
+** columns. 36 columns take two vectors and a quarter for each row then, not three. Each element is still one sum over k
+** in order, to the same bits. */
+#if defined(__AVX512F__) && defined(CN_REAL_f32)
+#define QUARTER 4 /* lanes */
+#define QUAD_ROWS 8
+
+/* Quarter r has elements 0 … 3 of row r. */
+CN_INLINE VREAL load_quarters(const REAL *a, int64_t lda) {
+  __m512 v = _mm512_castps128_ps512(_mm_loadu_ps(a));
+  CN_UNROLL(4) for (int r = 1; r < 4; r++)
+    v = _mm512_mask_broadcast_f32x4(v, (__mmask16)(0xf << 4 * r), _mm_loadu_ps(a + r * lda));
+  return (VREAL)v;
+}
+
+/* Columns 0 … columns-1 of the rows at `group`, which move on past them, times the panel; x[q] has these columns of rows
+** 4q … 4q+3 in its quarters. */
+CN_INLINE void quad_columns(int columns, int whole, const VREAL *x, const REAL **group, int64_t lda, const REAL *panel,
+                            Tile sum, VREAL *quad) {
+  CN_UNROLL(4) for (int e = 0; e < columns; e++, panel += (whole + 1) * VLEN) {
+    VREAL v[MAX_WIDTH], w = (VREAL)_mm512_broadcast_f32x4(_mm_loadu_ps(panel + whole * VLEN));
+    CN_UNROLL(2) for (int j = 0; j < whole; j++) v[j] = VLOAD(panel + j * VLEN);
+    tile_step(QUAD_ROWS, whole, group, lda, v, sum);
+    CN_UNROLL(2) for (int q = 0; q < 2; q++) {
+      quad[q] += (VREAL)_mm512_permutevar_ps((__m512)x[q], _mm512_set1_epi32(e)) * w;
+      group[q]++;
+      HOLD(group[q]);
+    }
+  }
+}
+
+/* QUAD_ROWS rows of c = a * panel + bias; `whole` vectors and `last` columns. */
+CN_INLINE void tile_quads(int whole, int64_t k, const REAL *a, int64_t lda, const REAL *panel, const VREAL *bias,
+                          REAL *c, int64_t ldc, int last, const char *ahead) {
+  const REAL *group[2] = { a, a + 4 * lda };
+  int64_t step = (whole + 1) * VLEN, p = 0;
+  Tile sum;
+  VREAL quad[2], x[2];
+  HOLD(bias);
+  CN_UNROLL(8) for (int i = 0; i < QUAD_ROWS; i++)
+    CN_UNROLL(2) for (int j = 0; j < whole; j++) sum[i][j] = bias[j];
+  quad[0] = quad[1] = (VREAL)_mm512_broadcast_f32x4(_mm512_castps512_ps128((__m512)bias[whole]));
+  for (; p + 4 <= k; p += 4, panel += 4 * step) {
+    CN_UNROLL(2) for (int q = 0; q < 2; q++) x[q] = load_quarters(group[q], lda);
+    for (int i = 0; ahead != NULL && i < 4; i++, ahead += LINE) __builtin_prefetch(ahead, 0, 2);
+    quad_columns(4, whole, x, group, lda, panel, sum, quad);
+  }
+  if (p < k) {
+    REAL part[QUAD_ROWS * 4] = { 0 };
+    for (int i = 0; i < QUAD_ROWS; i++) memcpy(part + 4 * i, a + i * lda + p, (size_t)(k - p) * sizeof(REAL));
+    CN_UNROLL(2) for (int q = 0; q < 2; q++) x[q] = VLOAD(part + 16 * q);
+    quad_columns((int)(k - p), whole, x, group, lda, panel, sum, quad);
+  }
+  CN_UNROLL(8) for (int i = 0; i < QUAD_ROWS; i++) {
+    CN_UNROLL(2) for (int j = 0; j < whole; j++) VSTORE(c + i * ldc + j * VLEN, sum[i][j]);
+    REAL part[4 * QUARTER];
+    VSTORE(part, quad[i / 4]);
+    memcpy(c + i * ldc + whole * VLEN, part + i % 4 * QUARTER, (size_t)last * sizeof(REAL));
+  }
+}
+
+/* As many rows as go by tiles of quads; how many these are. */
+CN_INLINE int64_t panel_quads(int width, int64_t m, int64_t k, const REAL *a, int64_t lda, const REAL *panel,
+                              const VREAL *bias, REAL *c, int64_t ldc, int last, Ahead *ahead) {
+  int64_t i = 0;
+  for (; width > 1 && last <= QUARTER && i + QUAD_ROWS <= m; i += QUAD_ROWS)
+    tile_quads(width - 1, k, a + i * lda, lda, panel, bias, c + i * ldc, ldc, last, ahead_take(ahead, k));
+  return i;
+}
+#else
+#define panel_quads(...) 0
+#endif
+
 /* All rows of one panel's columns: tiles of `rows`, then of 4 and 1. */
 CN_INLINE void panel_rows(int rows, int width, int64_t m, int64_t k, const REAL *a, int64_t lda, const REAL *panel,
                           const VREAL *bias, REAL *c, int64_t ldc, int last, Ahead *ahead) {
-  int64_t i = 0;
+  int64_t i = last == VLEN ? 0 : panel_quads(width, m, k, a, lda, panel, bias, c, ldc, last, ahead);
   for (; i + rows <= m; i += rows)
     tile_rows(rows, width, k, a + i * lda, lda, panel, bias, c + i * ldc, ldc, last, ahead_take(ahead, k));
   for (; i + 4 <= m; i += 4) tile_rows(4, width, k, a + i * lda, lda, panel, bias, c + i * ldc, ldc, last, NULL);
@@ -180,9 +253,50 @@ CN_INLINE void tile_outer(int rows, int width, int64_t m, const REAL *a, int64_t
       vstore_some(c + i * ldc + j * VLEN, sum[i][j], j < width - 1 ? VLEN : last);
 }
 
+/* The same in quads, see tile_quads: quarter r of a quad's vector is what row r has in the last columns. */
+#if defined(QUAD_ROWS)
+CN_INLINE void outer_quads(int whole, int64_t m, const REAL *a, int64_t lda, const REAL *g, int64_t ldg, REAL *c,
+                           int64_t ldc, int last, const char *ahead) {
+  const __m512i own = _mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3);
+  VREAL quad[2] = { { 0 } };
+  Tile sum;
+  CN_UNROLL(8) for (int i = 0; i < QUAD_ROWS; i++)
+    CN_UNROLL(2) for (int j = 0; j < whole; j++) sum[i][j] = (VREAL){ 0 };
+  for (int64_t p = 0; p < m; p++) {
+    const REAL *group[2] = { a, a + 4 };
+    VREAL v[MAX_WIDTH], w = (VREAL)_mm512_broadcast_f32x4(_mm_loadu_ps(g + whole * VLEN));
+    CN_UNROLL(2) for (int j = 0; j < whole; j++) v[j] = VLOAD(g + j * VLEN);
+    if (ahead != NULL) __builtin_prefetch(ahead + p * LINE, 0, 2);
+    tile_step(QUAD_ROWS, whole, group, 1, v, sum);
+    CN_UNROLL(2) for (int q = 0; q < 2; q++)
+      quad[q] += (VREAL)_mm512_permutevar_ps(_mm512_broadcast_f32x4(_mm_loadu_ps(group[q])), own) * w;
+    a += lda;
+    g += ldg;
+    HOLD(a);
+    HOLD(g);
+  }
+  for (int i = 0; i < QUAD_ROWS; i++) {
+    REAL part[4 * QUARTER], *to = c + i * ldc;
+    VSTORE(part, quad[i / 4]);
+    CN_UNROLL(2) for (int j = 0; j < whole; j++) VSTORE(to + j * VLEN, VLOAD(to + j * VLEN) + sum[i][j]);
+    for (int e = 0; e < last; e++) to[whole * VLEN + e] += part[i % 4 * QUARTER + e];
+  }
+}
+
+CN_INLINE int64_t panel_outer_quads(int width, int64_t m, int64_t k, const REAL *a, int64_t lda, const REAL *g,
+                                    int64_t ldg, REAL *c, int64_t ldc, int last, Ahead *ahead) {
+  int64_t i = 0;
+  for (; width > 1 && last <= QUARTER && i + QUAD_ROWS <= k; i += QUAD_ROWS)
+    outer_quads(width - 1, m, a + i, lda, g, ldg, c + i * ldc, ldc, last, ahead_take(ahead, m));
+  return i;
+}
+#else
+#define panel_outer_quads(...) 0
+#endif
+
 CN_INLINE void panel_outer(int rows, int width, int64_t m, int64_t k, const REAL *a, int64_t lda, const REAL *g,
                            int64_t ldg, REAL *c, int64_t ldc, int last, Ahead *ahead) {
-  int64_t i = 0;
+  int64_t i = panel_outer_quads(width, m, k, a, lda, g, ldg, c, ldc, last, ahead);
   for (; i + rows <= k; i += rows)
     tile_outer(rows, width, m, a + i, lda, g, ldg, c + i * ldc, ldc, last, ahead_take(ahead, m));
   for (; i + 4 <= k; i += 4) tile_outer(4, width, m, a + i, lda, g, ldg, c + i * ldc, ldc, last, NULL);
