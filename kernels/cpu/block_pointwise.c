@@ -146,6 +146,7 @@ typedef struct Back {
   const Pointwise *b;
   Incoming incoming[CN_MAX_OUTPUTS / 3]; /* by result */
   bool weights, sources, factors; /* what is wanted: of the weights, of what is read, of scale or shift */
+  bool turned;    /* the weights' gradients are summed up as (O,I), which fills vectors better */
   int64_t channels, rows, pitch, strips, pieces;
   size_t matrix;  /* elements of one grid's packed weights (O,I) */
   size_t weight;  /* elements of one grid's weights (I,O) */
@@ -162,6 +163,12 @@ static void back_free(Back *k) {
   cn_free(k->sums);
 }
 
+/* Vectors that a product whose rows have `n` elements takes for `rows` of them; single ones load more than they
+** multiply. */
+static int64_t vectors(int64_t rows, int64_t n) {
+  return 16 * rows * CN_CEIL_DIV(n, VLEN) + (n <= VLEN ? rows : 0);
+}
+
 static CnErr back_new(Back *out, const Pointwise *b) {
   const CnCall *call = b->call;
   Back k = { .b = b, .channels = b->grids * b->outputs, .rows = strip_pixels(b), .pitch = strip_pitch(b->inputs) };
@@ -173,6 +180,7 @@ static CnErr back_new(Back *out, const Pointwise *b) {
   k.pieces = CN_MAX(1, CN_MIN(CN_MIN(PIECES, k.strips), b->pixels / PIECE_PIXELS));
   k.matrix = aligned((int64_t)gemm_packed_count(b->outputs, b->inputs));
   k.weight = (size_t)(b->inputs * b->outputs);
+  k.turned = vectors(b->outputs, b->inputs) < vectors(b->inputs, b->outputs);
   k.scratch = aligned(k.rows * k.pitch) + aligned(k.rows * k.channels);
   size_t all = (size_t)b->grids * k.matrix + (size_t)cn_threads() * k.scratch;
   size_t partial = k.weights ? (size_t)(b->grids * k.pieces) * k.weight : 0;
@@ -216,6 +224,13 @@ static Ahead ahead_of(const Back *k, int64_t first, int64_t count) {
   return ahead;
 }
 
+/* Adds a strip's product to the weights' gradient of one grid. */
+static void add_product(const Back *k, int64_t count, const REAL *x, const REAL *g, REAL *sum, Ahead *ahead) {
+  int64_t inputs = k->b->inputs, outputs = k->b->outputs;
+  if (k->turned) FN(gemm_add_outer_ahead)(count, outputs, inputs, g, k->channels, x, k->pitch, sum, inputs, ahead);
+  else FN(gemm_add_outer_ahead)(count, inputs, outputs, x, k->pitch, g, k->channels, sum, outputs, ahead);
+}
+
 /* One strip: `x` holds what is read, then its gradient; `g` is that of z. */
 static void strip_back(const Back *k, int64_t piece, int64_t first, int64_t count, REAL *x, REAL *g) {
   const Pointwise *b = k->b;
@@ -226,8 +241,7 @@ static void strip_back(const Back *k, int64_t piece, int64_t first, int64_t coun
     const REAL *from = g + grid * b->outputs;
     if (b->grids == 1 ? k->weights : weights_wanted(b, grid) != NULL) {
       read_strip(b, grid, first, count, x, k->pitch);
-      FN(gemm_add_outer_ahead)(count, b->inputs, b->outputs, x, k->pitch, from, k->channels,
-                               partial_sums(k, grid, piece), b->outputs, &ahead);
+      add_product(k, count, x, from, partial_sums(k, grid, piece), &ahead);
     }
     if (!k->sources) continue;
     FN(gemm_tile_rows_ahead)(count, b->inputs, b->outputs, from, k->channels, k->packed + (size_t)grid * k->matrix,
@@ -238,19 +252,19 @@ static void strip_back(const Back *k, int64_t piece, int64_t first, int64_t coun
   }
 }
 
-/* The pieces' sums into the weights' gradients; those of weights that share a grid are columns of one matrix. */
+/* The pieces' sums into the weights' gradients: columns `first` and on of what was summed up on a grid. */
 static void finish_weights(const Back *k) {
   const Pointwise *b = k->b;
-  for (int grid = 0; k->weights && grid < b->grids; grid++) {
-    REAL *total = partial_sums(k, grid, 0);
-    if (b->grids == b->weights && weights_wanted(b, grid) != NULL) total = weights_wanted(b, grid);
-    FN(sum_partials)(k->pieces, (int64_t)k->weight, partial_sums(k, grid, 0), total);
-  }
-  for (int i = 0; k->weights && b->grids < b->weights && i < b->weights; i++) {
-    const Result *r = &b->result[i];
-    for (int64_t row = 0; weights_wanted(b, i) != NULL && row < b->inputs; row++)
-      memcpy(weights_wanted(b, i) + row * r->channels, partial_sums(k, 0, 0) + row * b->outputs + r->first,
-             (size_t)r->channels * sizeof(REAL));
+  int64_t down = k->turned ? 1 : b->outputs, right = k->turned ? b->inputs : 1;
+  for (int grid = 0; k->weights && grid < b->grids; grid++)
+    FN(sum_partials)(k->pieces, (int64_t)k->weight, partial_sums(k, grid, 0), partial_sums(k, grid, 0));
+  for (int i = 0; k->weights && i < b->weights; i++) {
+    bool shared = b->grids < b->weights;
+    int64_t columns = shared ? b->result[i].channels : b->outputs;
+    const REAL *total = partial_sums(k, shared ? 0 : i, 0) + (shared ? b->result[i].first : 0) * right;
+    REAL *to = weights_wanted(b, i);
+    for (int64_t row = 0; to != NULL && row < b->inputs; row++)
+      for (int64_t c = 0; c < columns; c++) *to++ = total[row * down + c * right];
   }
 }
 
