@@ -263,8 +263,8 @@ CN_INLINE void write_group_pixels(int count, int group, Target target, const Fac
   }
 }
 
-CN_INLINE void write_group(int group, Target target, const Reader *r, const STORED *x, int64_t step, const REAL *g,
-                           int64_t pitch, int64_t pixels, STORED *gx, double *sums, int slot, int lanes) {
+CN_INLINE void write_group(int group, Target target, const Reader *r, const STORED *x, int64_t step, int64_t ahead,
+                           const REAL *g, int64_t pitch, int64_t pixels, STORED *gx, double *sums, int slot, int lanes) {
   const int64_t channels = r->channels;
   int64_t c[MOST_SLOTS], p = 0;
   Factors f;
@@ -275,11 +275,11 @@ CN_INLINE void write_group(int group, Target target, const Reader *r, const STOR
   EACH(i, COPIES(group)) EACH(s, group) by_x[i][s] = plain[i][s] = (VREAL){ 0 };
   for (; p + COPIES(group) <= pixels; p += COPIES(group), x += COPIES(group) * step) {
     write_group_pixels(COPIES(group), group, target, &f, x, g + p * pitch, pitch,
-                       target == DROP ? NULL : gx + p * step, step, pixels * step, c, lanes, by_x, plain);
+                       target == DROP ? NULL : gx + p * step, step, ahead, c, lanes, by_x, plain);
   }
   for (; p < pixels; p++, x += step)
     write_group_pixels(1, group, target, &f, x, g + p * pitch, pitch,
-                       target == DROP ? NULL : gx + p * step, step, pixels * step, c, lanes, by_x, plain);
+                       target == DROP ? NULL : gx + p * step, step, ahead, c, lanes, by_x, plain);
   if (sums == NULL) return;
   EACH(s, group) {
     for (int i = 1; i < COPIES(group); i++) {
@@ -290,10 +290,10 @@ CN_INLINE void write_group(int group, Target target, const Reader *r, const STOR
   }
 }
 
-void FN(write_spaced)(const Reader *r, const STORED *x, int64_t step, const REAL *g, int64_t pitch, int64_t pixels,
-                      STORED *gx, bool add, double *sums) {
+void FN(write_spaced)(const Reader *r, const STORED *x, int64_t step, int64_t ahead, const REAL *g, int64_t pitch,
+                      int64_t pixels, STORED *gx, bool add, double *sums) {
 #define WRITE(target, group, slot, lanes) \
-  write_group(group, target, r, x, step, g, pitch, pixels, gx, sums, slot, lanes)
+  write_group(group, target, r, x, step, ahead, g, pitch, pixels, gx, sums, slot, lanes)
 #define WRITE_DROP(...) WRITE(DROP, __VA_ARGS__)
 #define WRITE_PUT(...) WRITE(PUT, __VA_ARGS__)
 #define WRITE_ADD(...) WRITE(ADD, __VA_ARGS__)
@@ -305,7 +305,7 @@ void FN(write_spaced)(const Reader *r, const STORED *x, int64_t step, const REAL
 
 void FN(write_gradient)(const Reader *r, const STORED *x, const REAL *g, int64_t pitch, int64_t pixels, STORED *gx,
                         bool add, double *sums) {
-  FN(write_spaced)(r, x, r->channels, g, pitch, pixels, gx, add, sums);
+  FN(write_spaced)(r, x, r->channels, pixels * r->channels, g, pitch, pixels, gx, add, sums);
 }
 
 void FN(finish_factors)(int64_t pieces, int64_t channels, const double *sums, REAL *gscale, REAL *gshift) {

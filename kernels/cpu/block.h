@@ -63,9 +63,9 @@ void FN(read_gradient)(const Incoming *v, int64_t first, int64_t pixels, REAL *t
 void FN(write_gradient)(const Reader *r, const STORED *x, const REAL *g, int64_t pitch, int64_t pixels, STORED *gx,
                         bool add, double *sums);
 
-/* The same for pixels of x and gx that lie `step` elements apart. */
-void FN(write_spaced)(const Reader *r, const STORED *x, int64_t step, const REAL *g, int64_t pitch, int64_t pixels,
-                      STORED *gx, bool add, double *sums);
+/* The same for pixels of x and gx that lie `step` elements apart; gx `ahead` elements on is asked for. */
+void FN(write_spaced)(const Reader *r, const STORED *x, int64_t step, int64_t ahead, const REAL *g, int64_t pitch,
+                      int64_t pixels, STORED *gx, bool add, double *sums);
 
 /* The sums (2 * channels) of the pieces added up, where they are wanted (not NULL). */
 void FN(finish_factors)(int64_t pieces, int64_t channels, const double *sums, REAL *gscale, REAL *gshift);

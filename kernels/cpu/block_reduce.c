@@ -22,6 +22,16 @@ static int64_t element(const Pointwise *b, const Source *s, int64_t image, int64
   return y < 0 || y >= b->h || x < 0 || x >= b->w ? -1 : ((image * b->h + y) * b->w + x) * s->read.channels;
 }
 
+/* Pixels of the sources that a strip owns, so many elements of one of them: as far ahead is the next strip. */
+static int64_t strip_elements(const Source *s, int64_t count) { return 4 * count * s->read.channels; }
+
+/* Asks for every other one of `pixels` pixels from x on. */
+static void ask_spaced(const STORED *x, int64_t channels, int64_t pixels) {
+  for (int64_t p = 0; p < pixels; p++)
+    for (int64_t c = 0; c < channels; c += 64 / (int64_t)sizeof(STORED))
+      __builtin_prefetch(x + 2 * p * channels + c, 0, 2);
+}
+
 static void read_grid(const Pointwise *b, const Source *s, int grid, int64_t first, int64_t count, REAL *to,
                       int64_t pitch) {
   int64_t channels = s->read.channels, end = first + count;
@@ -30,9 +40,11 @@ static void read_grid(const Pointwise *b, const Source *s, int grid, int64_t fir
     int64_t y = 2 * r.row - b->h % 2 + grid, shift = grid - b->w % 2, inside = r.from;
     while (inside < r.end && element(b, s, r.image, y, 2 * inside + shift) < 0) inside++;
     for (int64_t j = r.from; j < inside; j++) memset(to + (j - r.from) * pitch, 0, (size_t)channels * sizeof(REAL));
-    if (inside < r.end)
-      FN(read_spaced)(&s->read, s->x + element(b, s, r.image, y, 2 * inside + shift), 2 * channels, r.end - inside,
-                      to + (inside - r.from) * pitch, pitch);
+    if (inside < r.end) {
+      const STORED *x = s->x + element(b, s, r.image, y, 2 * inside + shift);
+      ask_spaced(x + strip_elements(s, count), channels, r.end - inside);
+      FN(read_spaced)(&s->read, x, 2 * channels, r.end - inside, to + (inside - r.from) * pitch, pitch);
+    }
     to += (r.end - r.from) * pitch;
     first += r.end - r.from;
   }
@@ -47,8 +59,8 @@ static void write_grid(const Pointwise *b, const Source *s, int grid, int64_t fi
     while (inside < r.end && element(b, s, r.image, y, 2 * inside + shift) < 0) inside++;
     if (inside < r.end) {
       int64_t at = element(b, s, r.image, y, 2 * inside + shift);
-      FN(write_spaced)(&s->read, s->x + at, 2 * channels, g + (inside - r.from) * pitch, pitch, r.end - inside,
-                       s->gx != NULL ? s->gx + at : NULL, s->add, sums);
+      FN(write_spaced)(&s->read, s->x + at, 2 * channels, strip_elements(s, count), g + (inside - r.from) * pitch, pitch,
+                       r.end - inside, s->gx != NULL ? s->gx + at : NULL, s->add, sums);
     }
     for (int64_t j = r.from; s->gx != NULL && !s->add && j < r.end; j++) { /* the pixel of no grid in this row */
       int64_t at = element(b, s, r.image, y, 2 * j - b->w % 2 + 1 - grid);
