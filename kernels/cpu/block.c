@@ -193,7 +193,7 @@ CnErr FN(incoming_of)(Incoming *out, const CnCall *call, int z) {
   double n = (double)(shape[0] * shape[1] * shape[2]);
   const REAL *mean = DATA(REAL, call->out[z + 1]);
   const REAL *gmean = DATA(REAL, call->gout[z + 1]), *gvar = DATA(REAL, call->gout[z + 2]);
-  *out = (Incoming){ DATA(STORED, call->gout[z]), DATA(STORED, call->out[z]), channels, NULL, NULL, NULL };
+  *out = (Incoming){ DATA(STORED, call->gout[z]), DATA(STORED, call->out[z]), channels, NULL, NULL, mean, NULL };
   out->by_z = cn_alloc((size_t)CN_MAX(2 * channels, 1) * sizeof(REAL));
   if (out->by_z == NULL) return CN_EMEMORY;
   out->shift = out->by_z + channels;
@@ -201,7 +201,7 @@ CnErr FN(incoming_of)(Incoming *out, const CnCall *call, int z) {
   for (int64_t c = 0; c < channels; c++) {
     double by_z = 2 * (double)gvar[c] / n;
     out->by_z[c] = (REAL)by_z;
-    out->shift[c] = (REAL)((double)gmean[c] / n - by_z * (double)mean[c]);
+    out->shift[c] = (REAL)((double)gmean[c] / n);
   }
   return CN_OK;
 }
@@ -213,16 +213,17 @@ CN_INLINE void gradient_group(int group, const Incoming *v, int64_t first, int64
   const int64_t channels = v->channels;
   const STORED *g = v->g + first * channels, *z = v->z + first * channels;
   int64_t c[MOST_SLOTS];
-  VREAL by_z[MOST_SLOTS], shift[MOST_SLOTS], by_g[MOST_SLOTS];
+  VREAL by_z[MOST_SLOTS], shift[MOST_SLOTS], by_g[MOST_SLOTS], mean[MOST_SLOTS];
   group_begin(group, channels, slot, c);
   load_factors(group, v->by_z, 0, c, lanes, by_z);
   load_factors(group, v->shift, 0, c, lanes, shift);
   load_factors(group, v->by_g, 1, c, lanes, by_g);
+  load_factors(group, v->mean, 0, c, lanes, mean);
   for (int64_t p = 0; p < pixels; p++, g += channels, z += channels, to += pitch)
     EACH(s, group) {
       AHEAD(g + pixels * channels + c[s]);
       AHEAD(z + pixels * channels + c[s]);
-      VREAL sum = load_stored(g + c[s], lanes) * by_g[s] + (load_stored(z + c[s], lanes) * by_z[s] + shift[s]);
+      VREAL sum = load_stored(g + c[s], lanes) * by_g[s] + ((load_stored(z + c[s], lanes) - mean[s]) * by_z[s] + shift[s]);
       vstore_some(to + c[s], sum, lanes);
     }
 }

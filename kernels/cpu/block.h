@@ -43,12 +43,12 @@ void FN(finish_statistics)(int64_t pieces, int64_t channels, int64_t count, cons
 
 /* ---- backward ---- */
 
-/* The gradient of z when its mean and variance have gradients too: g * by_g + z * by_z + shift. */
+/* The gradient of z when its mean and variance have gradients too: g * by_g + (z - mean) * by_z + shift. */
 typedef struct Incoming {
   const STORED *g, *z;
   int64_t channels;
   REAL *by_z, *shift; /* (channels), one block of memory at by_z */
-  const REAL *by_g;   /* NULL: 1 */
+  const REAL *mean, *by_g; /* (channels); by_g NULL: 1 */
 } Incoming;
 
 /* Outputs 0, 1, 2 of the call are z, mean, var, saved and with gradients. cn_free(out->by_z) when done. */

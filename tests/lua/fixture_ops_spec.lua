@@ -47,7 +47,10 @@ local function check_op(case, dtype)
 end
 
 -- Rows that PyTorch has no deterministic counterpart of, or that only copy; tensor_spec.lua and the C tests have them.
-local ELSEWHERE = { contiguous = true, cast = true, dropout = true, drop_path = true, fill = true, fill_uniform = true,
+-- The blocks are compared with the plain rows that they stand for, in block_spec.lua.
+local ELSEWHERE = { separable_block = true, pointwise_block = true, pointwise_blocks = true, reduce_block = true,
+                    conv_block = true, pool_block = true, add_block = true, norm_factors = true,
+                    contiguous = true, cast = true, dropout = true, drop_path = true, fill = true, fill_uniform = true,
                     fill_normal = true, accumulate = true, sgd_step = true, adam_step = true }
 
 T.describe("an operation", function()
