@@ -102,8 +102,7 @@ local function open(opt)
       self.progress:warn(("begun with %s kernels, going on with %s: not to the last bit (CNAS_ISA=%s would be)"):format(
         before, now, before))
     end
-    cnas.file.sweep(folder)
-    cnas.file.sweep(folder .. "/checkpoints")
+    for _, name in ipairs { ".", "checkpoints", "genotypes", "drawings" } do cnas.file.sweep(folder .. "/" .. name) end
     self:find_checkpoint()
   else
     if opt.resume then self.progress:warn(("there is no run in %s yet: starting one"):format(folder)) end

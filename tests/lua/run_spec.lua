@@ -105,6 +105,18 @@ T.describe("a run", function()
     T.equal(metrics(folder), metrics(whole))
   end)
 
+  T.it("removes what a killed process was writing when it goes on", function()
+    local folder = T.folder()
+    T.raises("^stop here", count, folder, false, function(n) if n == 3 then error("stop here", 0) end end)
+    local left = {}
+    for i, name in ipairs { "", "checkpoints/", "genotypes/", "drawings/" } do
+      left[i] = folder .. "/" .. name .. ".part.7-1.tmp"
+      assert(io.open(left[i], "w")):close()
+    end
+    count(folder, true)
+    for _, path in ipairs(left) do T.equal(cnas.file.exists(path), false, path) end
+  end)
+
   T.it("tells how long it waited for batches", function()
     local folder = T.folder()
     count(folder)
