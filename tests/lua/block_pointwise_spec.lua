@@ -202,3 +202,55 @@ for _, row in ipairs { "pointwise_block", "reduce_block" } do
     end)
   end)
 end
+
+-- ---------------------------------------------------------------- several products of the same images
+
+T.describe("pointwise_blocks", function()
+  local rng = cnas.rng(5, "together")
+  local function random(...) return cnas.randn({ ... }, { rng = rng }):requires_grad_(true) end
+  local x, y = random(2, 5, 7, 16), random(2, 5, 7, 3)
+  local weights = { random(1, 1, 19, 16), random(1, 1, 19, 5), random(1, 1, 19, 36) }
+  local leaves = { x, y, table.unpack(weights) }
+  local function sum(results)
+    local total
+    for i, r in ipairs(results) do
+      local part = (r * r * i):sum()
+      total = total and total + part or part
+    end
+    return total
+  end
+  local function gradients(results)
+    for _, leaf in ipairs(leaves) do leaf:set_grad(nil) end
+    sum(results):backward()
+    local all = {}
+    for i, leaf in ipairs(leaves) do all[i] = leaf.grad and leaf.grad:totable() or {} end
+    return all
+  end
+
+  for n = 2, 3 do
+    T.it(("gives %d results as pointwise_block one by one does"):format(n), function()
+      local together = { cnas.pointwise_blocks(weights[1], weights[2], n == 3 and weights[3] or nil, nil, nil, x, y) }
+      local apart = {}
+      for i = 1, n do
+        for _, r in ipairs { cnas.pointwise_block(weights[i], nil, nil, x, y) } do apart[#apart + 1] = r end
+      end
+      T.equal(#together, 3 * n)
+      for i = 1, 3 * n do T.near(together[i]:totable(), apart[i]:totable(), 1e-6) end
+      T.near(gradients(together), gradients(apart), 2e-5)
+    end)
+  end
+
+  T.it("has no gradient for the weights of a result that nobody used", function()
+    local z, _, _, z2 = cnas.pointwise_blocks(weights[1], weights[2], weights[3], nil, nil, x, y)
+    local some = gradients { z2 }
+    T.equal({ some[3], some[5] }, { {}, {} })
+    T.near(some, gradients { (cnas.pointwise_block(weights[2], nil, nil, x, y)) }, 2e-5)
+    T.equal(z:shape(), { 2, 5, 7, 16 })
+  end)
+
+  T.it("names the weights that do not fit", function()
+    T.raises("pointwise_blocks: second must be", cnas.pointwise_blocks, weights[1], random(1, 1, 18, 4), nil, nil, nil,
+             x, y)
+    T.raises("second must be a tensor", cnas.pointwise_blocks, weights[1])
+  end)
+end)

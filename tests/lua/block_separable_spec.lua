@@ -12,7 +12,7 @@ end
 
 -- Random inputs of one case.
 local function inputs_of(case, dtype)
-  local rng, kernel, options = cnas.rng(3, "separable " .. case.name), case.kernel, { dtype = dtype }
+  local rng, kernel = cnas.rng(3, "separable " .. case.name), case.kernel
   local function random(...) return cnas.randn({ ... }, { rng = rng, dtype = dtype }) end
   local inputs = {
     x = random(case.batch or 2, case.height, case.width, case.channels),
