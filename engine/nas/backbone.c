@@ -98,14 +98,13 @@ static CnModule *classifier(const CnModule *m) { return m->slots[m->count - 1].c
 
 /* ---- running ---- */
 
-/* What cells have been brought, of which the next two are waiting: input 0 and 1 of the next one, and input 0 of the one
-** after it. */
+/* What has been brought to the cells that are still to run: inputs 0 and 1 of the next one, input 0 of the one after. */
 typedef struct Waiting {
   CnFeature next[2], after;
 } Waiting;
 
-/* Brings y, the output of cell i (-1: of the stem), to cells i+1 and i+2. A stem that is its own predecessor (`twice`) is
-** input 0 of cell i+1 too. */
+/* Brings y, the output of cell i (-1: of the stem), to cells i+1 and i+2. A stem that is its own predecessor (`twice`)
+** is input 0 of cell i+1 too. */
 static CnErr bring(CnModule *m, const CnBackbone *b, Waiting *w, const CnFeature *y, int i, bool twice) {
   const CnModule *cells[3];
   CnFeature out[3];

@@ -33,8 +33,8 @@ typedef struct CnCellCall {
   CnRng *noise;                    /* moved on when drop_path is above 0 */
 } CnCellCall;
 
-/* Preprocesses y, an earlier cell's output, for n (1 … 3) readers: as input inputs[i] (0: it is the cell before last, 1:
-** the last) of cells[i], into out[i]. On failure nothing is left there and *failed is the reader. */
+/* Preprocesses y, an earlier cell's output, for n (1 … 3) readers: as input inputs[i] (0: y is of the cell before last,
+** 1: of the last) of cells[i], into out[i]. On failure nothing is left there and *failed is the reader. */
 CnErr cn_cell_bring(const CnModule *const *cells, const int *inputs, int n, CnFeature *out, const CnFeature *y,
                     int *failed);
 

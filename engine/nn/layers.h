@@ -18,8 +18,8 @@ bool cn_conv2d_is(const CnModule *m);
 bool cn_conv2d_has_bias(const CnModule *m);
 /* A convolution called on max(x, 0), which it takes as it loads x: a ReLU in front of it that leaves no tensor behind. */
 CnErr cn_conv2d_forward_relu(CnModule *m, CnTensor **out, CnTensor *x);
-/* Blocks (rows of ops.def) that layers make up together; `relu`: of max(x, 0). They read a feature and leave a raw result
-** with its statistics. */
+/* Blocks (rows of ops.def) that layers make up together; `relu`: of max(x, 0). They read a feature and leave a raw
+** result with its statistics. */
 bool cn_conv2d_is_pointwise(const CnModule *m, const CnFeature *x); /* 1x1, and x has the channels it takes */
 CnErr cn_conv2d_pass_pointwise(CnModule *m, bool relu, CnFeature *out, const CnFeature *x);
 CnErr cn_conv2d_pass_any(CnModule *m, bool relu, CnFeature *out, const CnFeature *x); /* without bias */

@@ -1,8 +1,9 @@
 /* sequence.c - modules one after the other; each intermediate result is let go as soon as it has been used.
 **
 ** All slots of a sequence are children. Neighbours that are a block of ops.def together run as one: a ReLU with a
-** depthwise and a 1x1 convolution, with a 1x1 convolution, with any convolution in front of a normalisation, with a pool; and a batch normalisation behind a block is left
-** to whoever reads the result. A ReLU in front of another convolution is taken over by that. */
+** depthwise and a 1x1 convolution, with a 1x1 convolution, with any convolution in front of a normalisation, with a pool.
+** A batch normalisation behind a block is left to whoever reads the result; a ReLU in front of another convolution is
+** taken over by that. */
 #include <stdio.h>
 
 #include "nn/layers.h"
@@ -134,7 +135,8 @@ static CnErr sequence_cost(const CnModule *self, CnCost *cost, CnSpec *x) {
   return CN_OK;
 }
 
-static const CnModuleKind sequential_kind = { "sequential", sequence_forward, NULL, NULL, sequence_cost, sequence_pass };
+static const CnModuleKind sequential_kind = { "sequential", sequence_forward, NULL, NULL, sequence_cost,
+                                              sequence_pass };
 /* A chain has one child, the sequence "op"; calling it is calling that. */
 static const CnModuleKind chain_kind = { "chain", sequence_forward, NULL, NULL, sequence_cost, sequence_pass };
 

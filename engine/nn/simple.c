@@ -188,7 +188,8 @@ static void dropout_describe(const CnModule *self, char *text, size_t size) {
   snprintf(text, size, "p %g", ((const Dropout *)self->data)->p);
 }
 
-static const CnModuleKind dropout_kind = { "dropout", dropout_forward, cn_module_free_data, dropout_describe, NULL, NULL };
+static const CnModuleKind dropout_kind = { "dropout", dropout_forward, cn_module_free_data, dropout_describe, NULL,
+                                           NULL };
 
 CnErr cn_dropout_new(CnModule **out, double p, CnRng *stream) {
   if (!(p >= 0 && p < 1)) return cn_fail(CN_EUSAGE, "dropout: p must be in [0, 1), got %g", p);

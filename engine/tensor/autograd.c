@@ -266,7 +266,8 @@ static bool lend_gradient(Source *source, CnTensor **gin) {
   if (!source->node) return false; /* a leaf's outlives an error */
   Result *r = &source->node->result[source->output];
   CnTensor **sum = &r->gradient;
-  if (!*sum || r->factor || (*sum)->refs > 1 || (*sum)->storage->refs > 1 || !cn_tensor_is_contiguous(*sum)) return false;
+  if (!*sum || r->factor || !cn_tensor_is_contiguous(*sum)) return false;
+  if ((*sum)->refs > 1 || (*sum)->storage->refs > 1) return false;
   *gin = *sum;
   *sum = NULL;
   return true;
@@ -294,7 +295,7 @@ static CnErr run_kernel(CnNode *node, CnCall *call) {
   return kernel(call);
 }
 
-/* Runs one node's backward: gradients of its inputs into gin, with their factors (borrowed from what the node saved). */
+/* Runs one node's backward: gradients of its inputs into gin, their factors (of what the node saved) borrowed. */
 static CnErr run_node(CnNode *node, CnTensor **gin, CnTensor **factor) {
   CnTensor *gout[CN_MAX_OUTPUTS] = { NULL };
   uint32_t reached = 0;

@@ -223,7 +223,8 @@ CN_INLINE void gradient_group(int group, const Incoming *v, int64_t first, int64
     EACH(s, group) {
       AHEAD(g + pixels * channels + c[s]);
       AHEAD(z + pixels * channels + c[s]);
-      VREAL sum = load_stored(g + c[s], lanes) * by_g[s] + ((load_stored(z + c[s], lanes) - mean[s]) * by_z[s] + shift[s]);
+      VREAL distance = load_stored(z + c[s], lanes) - mean[s];
+      VREAL sum = load_stored(g + c[s], lanes) * by_g[s] + (distance * by_z[s] + shift[s]);
       vstore_some(to + c[s], sum, lanes);
     }
 }

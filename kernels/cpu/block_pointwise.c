@@ -1,4 +1,5 @@
-/* block_pointwise.c - rows pointwise_block and pointwise_blocks, and strip by strip the product that reduce_block shares with it.
+/* block_pointwise.c - rows pointwise_block and pointwise_blocks, and strip by strip the product that reduce_block shares
+** with them.
 **
 ** Forward: read a strip, multiply, store z and take its statistics. Backward: read the strip again and z's gradient,
 ** add their product to the weights' gradient, and take the gradient back through the weights into the sources. Pieces

@@ -2,8 +2,8 @@
 ** joined along their channels, times one matrix or several.
 **
 ** A block goes over the pixels of its result in strips. Of each strip the sources' pixels are read side by side into
-** scratch memory that the cache holds: nowhere else are they joined. reduce_block reads its pixels from two grids, one matrix for each, into
-** one result; the others read the same pixels for all their matrices and have a result for each. */
+** scratch memory that the cache holds: nowhere else are they joined. reduce_block reads its pixels from two grids, one
+** matrix for each, into one result; the others read the same pixels for all their matrices and have a result for each. */
 #ifndef CN_BLOCK_POINTWISE_H
 #define CN_BLOCK_POINTWISE_H
 

@@ -190,7 +190,8 @@ static void max_along(const Pool *v, const REAL *x, Upcoming ahead, REAL *best, 
   }
 }
 
-CN_INLINE void sum_run(const Run *run, int64_t taps, int64_t step, const REAL *x, Upcoming ahead, int fetched, REAL *sum) {
+CN_INLINE void sum_run(const Run *run, int64_t taps, int64_t step, const REAL *x, Upcoming ahead, int fetched,
+                       REAL *sum) {
   const int64_t from = run->from;
   x += run->from;
   sum += run->to;
