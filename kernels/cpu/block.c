@@ -144,7 +144,8 @@ CN_INLINE void statistics_group(int group, const REAL *from, int64_t pitch, int6
   VREAL pivot[MOST_SLOTS], first[4][MOST_SLOTS], second[4][MOST_SLOTS];
   group_begin(group, channels, slot, c);
   EACH(s, group) pivot[s] = from != NULL ? vload_some(from + c[s], lanes) : load_stored(z + c[s], lanes);
-  EACH(i, COPIES(group)) EACH(s, group) first[i][s] = second[i][s] = (VREAL){ 0 };
+  for (int i = 0; i < COPIES(group); i++)
+    for (int s = 0; s < group; s++) first[i][s] = second[i][s] = (VREAL){ 0 };
   int64_t p = 0;
   for (; p + COPIES(group) <= pixels; p += COPIES(group))
     statistics_pixels(COPIES(group), group, from != NULL ? from + p * pitch : NULL, pitch, z + p * channels, channels,
@@ -274,7 +275,8 @@ CN_INLINE void write_group(int group, Target target, const Reader *r, const STOR
   group_begin(group, channels, slot, c);
   load_factors(group, r->scale, 1, c, lanes, f.scale);
   load_factors(group, r->relu ? r->shift : NULL, r->relu ? 0 : (REAL)INFINITY, c, lanes, f.shift);
-  EACH(i, COPIES(group)) EACH(s, group) by_x[i][s] = plain[i][s] = (VREAL){ 0 };
+  for (int i = 0; i < COPIES(group); i++)
+    for (int s = 0; s < group; s++) by_x[i][s] = plain[i][s] = (VREAL){ 0 };
   for (; p + COPIES(group) <= pixels; p += COPIES(group), x += COPIES(group) * step) {
     write_group_pixels(COPIES(group), group, target, &f, x, g + p * pitch, pitch,
                        target == DROP ? NULL : gx + p * step, step, ahead, c, lanes, by_x, plain);

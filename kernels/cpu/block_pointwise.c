@@ -83,7 +83,7 @@ static void read_strip(const Pointwise *b, int grid, int64_t first, int64_t coun
 static void ahead_sources(const Pointwise *b, int64_t first, int64_t count, Ahead *ahead) {
   for (int i = 0; b->grids == 1 && i < b->sources; i++) {
     int64_t channels = b->source[i].read.channels;
-    ahead_add(ahead, b->source[i].x + first * channels, (size_t)(count * channels) * sizeof(STORED));
+    ahead_add(ahead, b->source[i].x + first * channels, count * channels * (int64_t)sizeof(STORED));
   }
 }
 
@@ -115,7 +115,7 @@ CnErr FN(pointwise_run)(const Pointwise *b) {
       for (int i = 0; i < b->results; i++) {
         const Result *r = &b->result[i];
         ahead_add(&ahead, DATA(STORED, call->out[r->output]) + first * r->channels,
-                  (size_t)(count * r->channels) * sizeof(STORED));
+                  count * r->channels * (int64_t)sizeof(STORED));
       }
       for (int grid = 0; grid < b->grids; grid++) {
         read_strip(b, grid, first, count, x, pitch);
@@ -214,12 +214,12 @@ static Ahead ahead_of(const Back *k, int64_t first, int64_t count) {
   for (int i = 0; b->grids == 1 && i < b->sources; i++) {
     int64_t channels = b->source[i].read.channels;
     if (b->source[i].gx != NULL)
-      ahead_add(&ahead, b->source[i].gx + first * channels, (size_t)(count * channels) * sizeof(STORED));
+      ahead_add(&ahead, b->source[i].gx + first * channels, count * channels * (int64_t)sizeof(STORED));
   }
   for (int i = 0; i < b->results && more > 0; i++) {
     int64_t channels = b->result[i].channels;
-    ahead_add(&ahead, k->incoming[i].g + next * channels, (size_t)(more * channels) * sizeof(STORED));
-    ahead_add(&ahead, k->incoming[i].z + next * channels, (size_t)(more * channels) * sizeof(STORED));
+    ahead_add(&ahead, k->incoming[i].g + next * channels, more * channels * (int64_t)sizeof(STORED));
+    ahead_add(&ahead, k->incoming[i].z + next * channels, more * channels * (int64_t)sizeof(STORED));
   }
   if (more > 0) ahead_sources(b, next, more, &ahead);
   return ahead;

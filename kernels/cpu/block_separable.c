@@ -57,7 +57,7 @@ static Separable separable_of(const CnCall *call) {
   Separable s = {
     .n = x[0], .h = x[1], .w = x[2], .c = x[3], .oh = z[1], .ow = z[2], .o = z[3],
     .lanes = CN_LANES(x[3]), .out_lanes = CN_LANES(z[3]),
-    .kernel = { weight[0], weight[1], a[0].i, a[1].i, a[2].i, a[3].i, a[4].i, a[5].i, NULL, 0, 0 },
+    .kernel = { weight[0], weight[1], a[0].i, a[1].i, a[2].i, a[3].i, a[4].i, a[5].i, NULL, 0, 0, NULL },
     .reader = { block_input(call, 3), block_input(call, 4), a[6].i != 0, x[3] },
     .x = DATA(STORED, call->in[0]), .depthwise = DATA(REAL, call->in[1]), .pointwise = DATA(REAL, call->in[2]),
   };
@@ -153,6 +153,31 @@ static CnErr work_new(Work *out, const Separable *s, bool backward) {
   return CN_OK;
 }
 
+/* What the strip from output row `row` on reads of x that no strip before it has read. Behind the unit's last row it is
+** the first strip of the next image, where images are units. */
+static void ahead_input(const Separable *s, const Unit *u, int64_t row, Ahead *ahead) {
+  int64_t image = u->image, pitch = s->w * s->c, from = CN_MAX(reads_until(&s->kernel, row - 1), 0);
+  if (row >= u->end) {
+    if (s->blocks > 1 || ++image == s->n) return;
+    row = from = 0;
+  }
+  int64_t until = CN_MIN(reads_until(&s->kernel, CN_MIN(row + s->strip, u->end) - 1), s->h);
+  ahead_add(ahead, s->x + (image * s->h + from) * pitch, (until - from) * pitch * (int64_t)sizeof(STORED));
+}
+
+/* The same of z's gradient, for output rows before `end`. */
+static void ahead_gradient(const Separable *s, const Unit *u, const Incoming *incoming, int64_t row, int64_t end,
+                           Ahead *ahead) {
+  int64_t image = u->image, pitch = s->ow * s->o;
+  if (row >= end) {
+    if (s->blocks > 1 || ++image == s->n) return;
+    row = 0;
+  }
+  int64_t at = (image * s->oh + row) * pitch, bytes = CN_MIN(s->strip, end - row) * pitch * (int64_t)sizeof(STORED);
+  ahead_add(ahead, incoming->g + at, bytes);
+  ahead_add(ahead, incoming->z + at, bytes);
+}
+
 /* ---- forward ---- */
 
 static void forward_unit(const Separable *s, const Unit *u, Scratch *mine, const REAL *packed, STORED *z,
@@ -162,10 +187,17 @@ static void forward_unit(const Separable *s, const Unit *u, Scratch *mine, const
     int64_t rows = CN_MIN(s->strip, u->end - row), pixels = rows * s->ow;
     FN(plane_fill)(&mine->input, &s->reader, s->x + u->image * s->h * s->w * s->c,
                    reads_until(&s->kernel, row + rows - 1));
-    FN(depthwise_rows)(&s->kernel, &mine->input, s->lanes, NULL, row, rows, s->ow, mine->inner, s->ow * s->lanes,
+    STORED *to = z + (u->image * s->oh + row) * s->ow * s->o;
+    Ahead ahead = { 0 };
+    ahead_add(&ahead, to, pixels * s->o * (int64_t)sizeof(STORED));
+    ahead_input(s, u, row + rows, &ahead);
+    Depthwise kernel = s->kernel;
+    kernel.ahead = &ahead;
+    FN(depthwise_rows)(&kernel, &mine->input, s->lanes, NULL, row, rows, s->ow, mine->inner, s->ow * s->lanes,
                        s->lanes);
-    FN(gemm_tile_rows)(pixels, s->out_lanes, s->c, mine->inner, s->lanes, packed, NULL, mine->outer, s->out_lanes);
-    FN(write_result)(mine->outer, s->out_lanes, pixels, s->o, z + (u->image * s->oh + row) * s->ow * s->o, sums);
+    FN(gemm_tile_rows_ahead)(pixels, s->out_lanes, s->c, mine->inner, s->lanes, packed, NULL, mine->outer, s->out_lanes,
+                             &ahead);
+    FN(write_result)(mine->outer, s->out_lanes, pixels, s->o, to, sums);
   }
 }
 
@@ -196,34 +228,39 @@ static bool wants_input(const Separable *s) { return s->gx != NULL || s->gscale 
 
 /* The gradient of output rows row … row+rows-1, and what it gives to the weights if the rows are the unit's own. */
 static void backward_strip(const Separable *s, const Unit *u, Scratch *mine, const Work *work, const Incoming *incoming,
-                           int64_t row, int64_t rows, bool own, REAL *partial) {
+                           int64_t row, int64_t rows, bool own, REAL *partial, Ahead *ahead) {
   int64_t pixels = rows * s->ow;
+  Depthwise kernel = s->kernel;
+  kernel.ahead = ahead;
   FN(read_gradient)(incoming, (u->image * s->oh + row) * s->ow, pixels, mine->outer, s->out_lanes);
   if (own && (s->gpointwise != NULL || s->gdepthwise != NULL))
     FN(plane_fill)(&mine->input, &s->reader, s->x + u->image * s->h * s->w * s->c,
                    reads_until(&s->kernel, row + rows - 1));
   if (own && s->gpointwise != NULL) {
-    FN(depthwise_rows)(&s->kernel, &mine->input, s->lanes, NULL, row, rows, s->ow, mine->inner, s->ow * s->lanes,
+    FN(depthwise_rows)(&kernel, &mine->input, s->lanes, NULL, row, rows, s->ow, mine->inner, s->ow * s->lanes,
                        s->lanes);
-    FN(gemm_add_outer)(pixels, s->c, s->out_lanes, mine->inner, s->lanes, mine->outer, s->out_lanes, partial,
-                       s->out_lanes);
+    FN(gemm_add_outer_ahead)(pixels, s->c, s->out_lanes, mine->inner, s->lanes, mine->outer, s->out_lanes, partial,
+                             s->out_lanes, ahead);
   }
   if (!wants_input(s) && s->gdepthwise == NULL) return;
   REAL *gradient = plane_row(&mine->gradient, row);
   int64_t pitch = mine->gradient.width * s->lanes;
   for (int64_t i = 0; i < rows; i++)
-    FN(gemm_tile_rows)(s->ow, s->lanes, s->o, mine->outer + i * s->ow * s->out_lanes, s->out_lanes, work->packed, NULL,
-                       gradient + i * pitch, s->lanes);
+    FN(gemm_tile_rows_ahead)(s->ow, s->lanes, s->o, mine->outer + i * s->ow * s->out_lanes, s->out_lanes, work->packed,
+                             NULL, gradient + i * pitch, s->lanes, ahead);
   if (own && s->gdepthwise != NULL)
     FN(depthwise_weight_gradient)(&s->kernel, &mine->input, s->lanes, row, rows, s->ow, gradient, pitch, s->lanes,
                                   partial + s->c * s->out_lanes);
 }
 
 /* The gradients of input rows `done` … `until`-1. */
-static void write_rows(const Separable *s, const Unit *u, Scratch *mine, int64_t done, int64_t until, double *sums) {
+static void write_rows(const Separable *s, const Unit *u, Scratch *mine, int64_t done, int64_t until, double *sums,
+                       Ahead *ahead) {
+  Depthwise kernel = s->kernel;
+  kernel.ahead = ahead;
   for (; done < until; done += s->in_strip) {
     int64_t rows = CN_MIN(s->in_strip, until - done), at = (u->image * s->h + done) * s->w * s->c;
-    FN(depthwise_turned_rows)(&s->kernel, &mine->gradient, s->lanes, done, rows, s->w, mine->result, s->w * s->lanes,
+    FN(depthwise_turned_rows)(&kernel, &mine->gradient, s->lanes, done, rows, s->w, mine->result, s->w * s->lanes,
                               s->lanes);
     FN(write_gradient)(&s->reader, s->x + at, mine->result, s->lanes, rows * s->w, s->gx != NULL ? s->gx + at : NULL,
                        s->add, sums);
@@ -239,12 +276,19 @@ static void backward_unit(const Separable *s, const Unit *u, Scratch *mine, cons
   while (row < end) {
     /* A strip lies before the unit's own rows, in them or behind. */
     int64_t edge = row < u->begin ? u->begin : row < u->end ? u->end : end, rows = CN_MIN(s->strip, edge - row);
-    backward_strip(s, u, mine, work, incoming, row, rows, row >= u->begin && row < u->end, partial);
-    row += rows;
+    bool own = row >= u->begin && row < u->end;
     /* Input row y has its last reader in output row (y + pad) / stride. */
-    int64_t until = row == end ? u->in_end : CN_MIN(u->in_end, row * s->kernel.stride_h - s->kernel.pad_h);
+    int64_t last = (row + rows) * s->kernel.stride_h - s->kernel.pad_h;
+    int64_t until = row + rows == end ? u->in_end : CN_MIN(u->in_end, last), pitch = s->w * s->c;
+    Ahead ahead = { 0 };
+    if (s->gx != NULL && until > done)
+      ahead_add(&ahead, s->gx + (u->image * s->h + done) * pitch, (until - done) * pitch * (int64_t)sizeof(STORED));
+    ahead_gradient(s, u, incoming, row + rows, end, &ahead);
+    if (own) ahead_input(s, u, row + rows, &ahead);
+    backward_strip(s, u, mine, work, incoming, row, rows, own, partial, &ahead);
+    row += rows;
     if (!halo || until <= done) continue;
-    write_rows(s, u, mine, done, until, sums);
+    write_rows(s, u, mine, done, until, sums, &ahead);
     done = until;
   }
 }

@@ -17,7 +17,7 @@ static int64_t plane_lanes(int64_t c) { return CN_MAX(c, (int64_t)VLEN); }
 static Depthwise kernel_of(const Conv *v) {
   int64_t lanes = plane_lanes(v->c);
   return (Depthwise){ v->kh, v->kw, v->stride_h, v->stride_w, v->pad_h, v->pad_w, v->dilation_h, v->dilation_w, NULL,
-                      v->kw * lanes, lanes };
+                      v->kw * lanes, lanes, NULL };
 }
 
 /* `count`: elements of the largest plane. */

@@ -92,13 +92,15 @@ CN_INLINE void convolve_pixels(int count, int columns, int stride, int dilation,
 
 /* Outputs 0 … width-1 of a row. `keep`: the kernel has KEPT_ROWS rows. */
 CN_INLINE void convolve_row(bool keep, int columns, int stride, int dilation, const Row *row, int64_t width,
-                            const REAL *from, const REAL *weight, VREAL start, REAL *to) {
+                            const REAL *from, const REAL *weight, VREAL start, REAL *to, const char *ahead) {
   const Row r = *row; /* not what the stores below might change */
   VREAL kept[KEPT_ROWS + 1][MAX_COLUMNS], (*rows)[MAX_COLUMNS] = keep ? kept : NULL;
   CN_UNROLL(4) for (int p = 0; keep && p < KEPT_ROWS; p++) load_row(columns, &r, weight + p * r.weight_row, kept[p]);
   int64_t x = 0;
-  for (; x + PIXELS <= width; x += PIXELS, from += PIXELS * r.from_step, to += PIXELS * r.to_step)
+  for (; x + PIXELS <= width; x += PIXELS, from += PIXELS * r.from_step, to += PIXELS * r.to_step) {
+    if (ahead != NULL) CN_UNROLL(8) for (int i = 0; i < PIXELS; i++) ahead = ahead_ask(ahead);
     convolve_pixels(PIXELS, columns, stride, dilation, &r, from, weight, rows, start, to);
+  }
   for (; x + 4 <= width; x += 4, from += 4 * r.from_step, to += 4 * r.to_step)
     convolve_pixels(4, columns, stride, dilation, &r, from, weight, rows, start, to);
   for (; x < width; x++, from += r.from_step, to += r.to_step)
@@ -132,12 +134,15 @@ static void any_row(const Row *r, int64_t width, const REAL *from, const REAL *w
   K(3, 3, 1, 1) K(3, 3, 1, 2) K(3, 3, 2, 1) K(3, 3, 2, 2) K(0, 5, 1, 1) K(0, 5, 1, 2) K(0, 5, 2, 1) K(0, 5, 2, 2) \
   K(0, 1, 1, 1) K(0, 2, 1, 1) K(0, 3, 1, 1) K(0, 7, 1, 1)
 
-typedef void RowKernel(const Row *r, int64_t width, const REAL *from, const REAL *weight, VREAL start, REAL *to);
+typedef void RowKernel(const Row *r, int64_t width, const REAL *from, const REAL *weight, VREAL start, REAL *to,
+                       const char *ahead);
 
 #define DEFINE(rows, columns, stride, dilation)                                                                   \
   static void row_##rows##columns##stride##dilation(const Row *r, int64_t width, const REAL *from,                \
-                                                    const REAL *weight, VREAL start, REAL *to) {                  \
-    convolve_row(KEPT_ROWS > 0 && rows == KEPT_ROWS, columns, stride, dilation, r, width, from, weight, start, to); \
+                                                    const REAL *weight, VREAL start, REAL *to,                    \
+                                                    const char *ahead) {                                          \
+    convolve_row(KEPT_ROWS > 0 && rows == KEPT_ROWS, columns, stride, dilation, r, width, from, weight, start, to, \
+                 ahead);                                                                                          \
   }
 ROW_KERNELS(DEFINE)
 #undef DEFINE
@@ -167,7 +172,7 @@ static void convolve(const Depthwise *k, const Plane *plane, int64_t channels, c
     for (int64_t i = 0; i < rows; i++) {
       const REAL *x = from + i * k->stride_h * pitch + c;
       if (stored < VLEN) any_row(&r, width, x, k->weight, start, to + i * to_row, stored);
-      else if (kernel != NULL) kernel(&r, width, x, k->weight + c, start, to + i * to_row + c);
+      else if (kernel != NULL) kernel(&r, width, x, k->weight + c, start, to + i * to_row + c, ahead_take(k->ahead, width));
       else any_row(&r, width, x, k->weight + c, start, to + i * to_row + c, VLEN);
     }
   }
@@ -224,7 +229,8 @@ void FN(depthwise_turned_rows)(const Depthwise *k, const Plane *gradient, int64_
       Depthwise part = { .kh = down.taps, .kw = along.taps, .stride_h = 1, .stride_w = 1,
                          .dilation_h = down.dilation, .dilation_w = along.dilation,
                          .weight = k->weight + down.last * k->weight_row + along.last * k->weight_step,
-                         .weight_row = -down.step * k->weight_row, .weight_step = -along.step * k->weight_step };
+                         .weight_row = -down.step * k->weight_row, .weight_step = -along.step * k->weight_step,
+                         .ahead = k->ahead };
       if (down.taps == 0 || along.taps == 0) part.kh = part.kw = y = x = 0; /* no output read these pixels */
       convolve(&part, gradient, channels, NULL, gradient->data + (y * gradient->width + x) * gradient->lanes,
                CN_CEIL_DIV(rows - i, k->stride_h), CN_CEIL_DIV(width - j, k->stride_w), to + i * to_row + j * to_step,

@@ -8,6 +8,7 @@
 #ifndef CN_DEPTHWISE_H
 #define CN_DEPTHWISE_H
 
+#include "kernels/cpu/ahead.h"
 #include "kernels/cpu/block.h"
 
 /* A part of an image, (height,width,lanes): its first pixel is pixel (origin_h,origin_w) of the image, what lies
@@ -47,6 +48,7 @@ typedef struct Depthwise {
   int64_t kh, kw, stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w;
   const REAL *weight; /* vectors are read: VLEN elements from the last channel's slot on must be there */
   int64_t weight_row, weight_step;
+  Ahead *ahead; /* a line of it for each vector of outputs; NULL: without */
 } Depthwise;
 
 /* Rows or columns of a plane that `outputs` of them read. */

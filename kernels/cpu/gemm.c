@@ -37,19 +37,6 @@ CN_INLINE void tile_step(int rows, int width, const REAL *const *group, int64_t 
   }
 }
 
-#define LINE 64 /* bytes */
-
-/* The next `lines` lines of what is to be asked for; NULL: nothing is left. What lies behind a part is asked for too. */
-CN_INLINE const char *ahead_take(Ahead *a, int64_t lines) {
-  for (; a != NULL && a->now < a->count; a->now++)
-    if (a->part[a->now].at < a->part[a->now].end) {
-      const char *at = a->part[a->now].at;
-      a->part[a->now].at += lines * LINE;
-      return at;
-    }
-  return NULL;
-}
-
 /* sum[i][j] += a[i,:] * panel[:,j]; `rows` and `width` are constants where this is inlined. */
 CN_INLINE void multiply_rows(int rows, int width, int64_t k, const REAL *a, int64_t lda, const REAL *panel,
                              const char *ahead, Tile sum) {
@@ -58,10 +45,7 @@ CN_INLINE void multiply_rows(int rows, int width, int64_t k, const REAL *a, int6
   for (int64_t p = 0; p < k; p++) {
     VREAL v[MAX_WIDTH];
     CN_UNROLL(4) for (int j = 0; j < width; j++) v[j] = VLOAD(panel + j * VLEN);
-    if (ahead != NULL) {
-      __builtin_prefetch(ahead, 0, 2);
-      ahead += LINE;
-    }
+    if (ahead != NULL) ahead = ahead_ask(ahead);
     tile_step(rows, width, group, lda, v, sum);
     panel += width * VLEN;
     CN_UNROLL(4) for (int g = 0; 4 * g < rows; g++) {
@@ -79,10 +63,7 @@ CN_INLINE void multiply_outer(int rows, int width, int64_t m, const REAL *a, int
     CN_UNROLL(4) for (int j = 0; j < width; j++) v[j] = VLOAD(g + j * VLEN);
     const REAL *group[MAX_ROWS / 4];
     CN_UNROLL(4) for (int i = 0; 4 * i < rows; i++) group[i] = a + 4 * i;
-    if (ahead != NULL) {
-      __builtin_prefetch(ahead, 0, 2);
-      ahead += LINE;
-    }
+    if (ahead != NULL) ahead = ahead_ask(ahead);
     tile_step(rows, width, group, 1, v, sum);
     a += lda;
     g += ldg;
@@ -151,7 +132,7 @@ CN_INLINE void tile_quads(int whole, int64_t k, const REAL *a, int64_t lda, cons
   quad[0] = quad[1] = (VREAL)_mm512_broadcast_f32x4(_mm512_castps512_ps128((__m512)bias[whole]));
   for (; p + 4 <= k; p += 4, panel += 4 * step) {
     CN_UNROLL(2) for (int q = 0; q < 2; q++) x[q] = load_quarters(group[q], lda);
-    for (int i = 0; ahead != NULL && i < 4; i++, ahead += LINE) __builtin_prefetch(ahead, 0, 2);
+    for (int i = 0; ahead != NULL && i < 4; i++, ahead += AHEAD_LINE) __builtin_prefetch(ahead, 0, 2);
     quad_columns(4, whole, x, group, lda, panel, sum, quad);
   }
   if (p < k) {
@@ -266,7 +247,7 @@ CN_INLINE void outer_quads(int whole, int64_t m, const REAL *a, int64_t lda, con
     const REAL *group[2] = { a, a + 4 };
     VREAL v[MAX_WIDTH], w = (VREAL)_mm512_broadcast_f32x4(_mm_loadu_ps(g + whole * VLEN));
     CN_UNROLL(2) for (int j = 0; j < whole; j++) v[j] = VLOAD(g + j * VLEN);
-    if (ahead != NULL) __builtin_prefetch(ahead + p * LINE, 0, 2);
+    if (ahead != NULL) __builtin_prefetch(ahead + p * AHEAD_LINE, 0, 2);
     tile_step(QUAD_ROWS, whole, group, 1, v, sum);
     CN_UNROLL(2) for (int q = 0; q < 2; q++)
       quad[q] += (VREAL)_mm512_permutevar_ps(_mm512_broadcast_f32x4(_mm_loadu_ps(group[q])), own) * w;

@@ -9,23 +9,8 @@
 
 #include <stdbool.h>
 
+#include "kernels/cpu/ahead.h"
 #include "kernels/cpu/lanes.h"
-
-/* Memory that will be wanted soon. While a product runs it asks for one line of it in each step, so that what the next
-** step of a block reads or writes is on its way while there is nothing but arithmetic to do. */
-typedef struct Ahead {
-  int count, now; /* parts; the first with anything left */
-  struct {
-    const char *at, *end;
-  } part[3 * CN_MAX_INPUTS];
-} Ahead;
-
-CN_INLINE void ahead_add(Ahead *a, const void *from, size_t bytes) {
-  if (a->count < 3 * CN_MAX_INPUTS) {
-    a->part[a->count].at = from;
-    a->part[a->count++].end = (const char *)from + bytes;
-  }
-}
 
 /* Elements that a packed (K,N) matrix takes. */
 CN_INLINE size_t gemm_packed_count(int64_t k, int64_t n) { return (size_t)(k * CN_LANES(n)); }
