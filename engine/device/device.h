@@ -24,9 +24,11 @@ typedef struct CnDevice { /* passed by value */
 struct CnCall; /* tensor/op.h */
 typedef CnErr (*CnKernel)(struct CnCall *call);
 
+#define CN_KERNEL_TYPES 5 /* CN_DTYPES of tensor/tensor.h */
+
 /* One row of a device's column: kernels by type (CnDtype); NULL where there is none. */
 typedef struct CnKernelRow {
-  CnKernel forward[4], backward[4];
+  CnKernel forward[CN_KERNEL_TYPES], backward[CN_KERNEL_TYPES];
 } CnKernelRow;
 
 /* What a device module provides. `kernels` has one row for each row of ops.def, in its order. */

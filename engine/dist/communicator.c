@@ -83,7 +83,7 @@ static CnErr gather_sum(char *data, size_t bytes, CnDtype dtype, void *piece) {
 
 CnErr cn_world_sum(void *data, int64_t count, CnDtype dtype) {
   CN_TRY(join());
-  if (!cn_dtype_is_float(dtype))
+  if (!cn_dtype_is_real(dtype))
     return cn_fail(CN_EUSAGE, "allreduce: must be f32 or f64, got %s", cn_dtype_name(dtype));
   if (world.size == 1) return CN_OK;
   size_t bytes = (size_t)count * cn_dtype_size(dtype);

@@ -18,7 +18,8 @@ static const struct {
   const char *name;
   int rank; /* place in the reference writer's order, which puts the largest first */
 } types[CN_DTYPES] = {
-  [CN_F32] = { "F32", 1 }, [CN_F64] = { "F64", 2 }, [CN_I64] = { "I64", 3 }, [CN_U8] = { "U8", 0 }
+  [CN_F32] = { "F32", 2 }, [CN_F64] = { "F64", 3 }, [CN_I64] = { "I64", 4 }, [CN_U8] = { "U8", 0 },
+  [CN_BF16] = { "BF16", 1 }
 };
 
 static uint32_t crc_of(uint32_t crc, const void *data, size_t size) { return (uint32_t)crc32_z(crc, data, size); }
@@ -113,7 +114,7 @@ static CnErr parse_dtype(const CnSafetensors *s, CnDtype *out, const cJSON *item
     *out = (CnDtype)i;
     return CN_OK;
   }
-  return cn_fail(CN_EDATA, "%s: %s of tensor %s is not supported (F32, F64, I64 and U8 are)", s->what, text,
+  return cn_fail(CN_EDATA, "%s: %s of tensor %s is not supported (F32, F64, I64, U8 and BF16 are)", s->what, text,
                  item->string);
 }
 

@@ -4,7 +4,7 @@
 ** with the file's size. Ours adds checksums: the metadata key "crc32" holds a JSON object that gives for each tensor
 ** the CRC-32 of its bytes in 8 hexadecimal digits, and under "__metadata__" that of the other metadata. Where it is
 ** present it is verified, so that a flipped bit names its tensor. Other readers see one more string of metadata.
-** Types F32, F64, I64, U8; little-endian, row-major. */
+** Types F32, F64, I64, U8, BF16; little-endian, row-major. */
 #ifndef CN_SAFETENSORS_H
 #define CN_SAFETENSORS_H
 

@@ -201,7 +201,7 @@ static CnErr move_tensor(void *context, const char *name, CnTensor *t, bool buff
 }
 
 CnErr cn_module_to(CnModule *m, CnDtype dtype, CnDevice device) {
-  if (!cn_dtype_is_float(dtype))
+  if (!cn_dtype_is_real(dtype))
     return cn_fail(CN_EUSAGE, "%s: parameters must be f32 or f64, got %s", m->kind->name, cn_dtype_name(dtype));
   Target target = { dtype, device };
   bool recorded = cn_grad_enable(false);

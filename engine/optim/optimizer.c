@@ -91,7 +91,7 @@ CnErr cn_optimizer_add(CnOptimizer *o, int group, const char *name, CnTensor *pa
   const char *who = kind_name[o->kind];
   if (group < 0 || group >= o->groups)
     return cn_fail(CN_EUSAGE, "%s: parameter '%s': there is no group %d", who, name, group);
-  if (!cn_dtype_is_float(parameter->dtype) || !cn_tensor_is_contiguous(parameter))
+  if (!cn_dtype_is_real(parameter->dtype) || !cn_tensor_is_contiguous(parameter))
     return cn_fail(CN_EUSAGE, "%s: parameter '%s' must be a contiguous f32 or f64 tensor, got %s", who, name,
                    cn_dtype_name(parameter->dtype));
   if (!parameter->requires_grad || parameter->node != NULL)

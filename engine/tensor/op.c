@@ -20,6 +20,8 @@
 #define FUNCTIONS_CN_VIEW(id) id##_view, id##_view_backward
 #define FUNCTIONS_CN_COMPOSED(id) id##_composed, NULL
 
+_Static_assert(CN_KERNEL_TYPES == CN_DTYPES, "a column of kernels has one for each type");
+
 static const CnOp rows[CN_OPS] = {
 #define CN_OP(kind, id, inputs, attrs, outputs, types, saves, shape, doc) \
   [CN_OP_##id] = { CN_OP_##id, kind, #id, inputs, attrs, outputs, types, saves, shape, FUNCTIONS_##kind(id), doc },
@@ -49,12 +51,12 @@ static const char *next_word(const char *list, char word[64]) {
 
 static void parse_input(CnInputInfo *input, char *word) {
   char *type = strchr(word, ':');
-  input->dtype = -1;
+  input->dtype = CN_CALLS;
   if (type) {
     CnDtype dtype = CN_F32;
     *type = 0;
-    (void)cn_dtype_parse(&dtype, type + 1);
-    input->dtype = (int)dtype;
+    if (strcmp(type + 1, "real")) (void)cn_dtype_parse(&dtype, type + 1);
+    input->dtype = strcmp(type + 1, "real") ? (int)dtype : CN_CALLS_REAL;
   }
   size_t n = strlen(word);
   input->optional = word[n - 1] == '?';
@@ -121,10 +123,36 @@ const CnOp *cn_op_find(const char *name) {
 }
 
 static bool strided(const CnOp *op) { return op->types == CN_FLOATS_STRIDED || op->types == CN_ANY_STRIDED; }
-static bool floats_only(const CnOp *op) { return op->types == CN_FLOATS || op->types == CN_FLOATS_STRIDED; }
+
+/* The types that a row has kernels for, as bits; and the same in words. */
+static const struct {
+  uint32_t bits;
+  const char *words;
+} row_types[] = {
+  [CN_FLOATS] = { 1u << CN_F32 | 1u << CN_F64, "f32 or f64" },
+  [CN_FLOATS_STRIDED] = { 1u << CN_F32 | 1u << CN_F64, "f32 or f64" },
+  [CN_ALL_FLOATS] = { 1u << CN_F32 | 1u << CN_F64 | 1u << CN_BF16, "f32, f64 or bf16" },
+  [CN_ANY] = { (1u << CN_DTYPES) - 1, "any type" },
+  [CN_ANY_STRIDED] = { (1u << CN_DTYPES) - 1, "any type" },
+};
 
 static const CnInputInfo *input_info(const CnOpInfo *info, int i) {
   return &info->input[CN_INPUT_INDEX(info, i)];
+}
+
+/* The call's type: that of the first input without one of its own. */
+static CnErr find_type(CnCall *call) {
+  const CnOp *op = call->op;
+  for (int i = 0; i < call->nin && call->dtype == CN_DTYPES; i++)
+    if (call->in[i] && input_info(cn_op_info(op->id), i)->dtype == CN_CALLS) call->dtype = call->in[i]->dtype;
+  if (call->dtype == CN_DTYPES || row_types[op->types].bits >> call->dtype & 1) return CN_OK;
+  return cn_fail(CN_EUSAGE, "%s: expected %s, got %s: convert with :to()", op->name, row_types[op->types].words,
+                 cn_dtype_name(call->dtype));
+}
+
+static CnDtype expected_type(const CnCall *call, const CnInputInfo *input) {
+  if (input->dtype == CN_CALLS) return call->dtype;
+  return input->dtype == CN_CALLS_REAL ? cn_dtype_real(call->dtype) : (CnDtype)input->dtype;
 }
 
 /* Counts, types and devices of the inputs; fills in the call's type and device. */
@@ -139,16 +167,17 @@ static CnErr check_inputs(CnCall *call) {
     return cn_fail(CN_EUSAGE, "%s: at least one %s", op->name, input_info(info, info->inputs - 1)->name);
   int count = variadic ? call->nin : info->inputs;
   bool placed = false;
-  for (int i = 0; i < count; i++) {
+  for (int i = 0; i < count; i++)
+    if ((i >= call->nin || !call->in[i]) && !input_info(info, i)->optional)
+      return cn_fail(CN_EUSAGE, "%s: %s is missing", op->name, input_info(info, i)->name);
+  CN_TRY(find_type(call));
+  for (int i = 0; i < call->nin; i++) {
     const CnInputInfo *input = input_info(info, i);
-    CnTensor *t = i < call->nin ? call->in[i] : NULL;
-    if (!t && !input->optional) return cn_fail(CN_EUSAGE, "%s: %s is missing", op->name, input->name);
+    CnTensor *t = call->in[i];
     if (!t) continue;
-    if (input->dtype < 0 && call->dtype == CN_DTYPES) call->dtype = t->dtype;
-    CnDtype expected = input->dtype >= 0 ? (CnDtype)input->dtype : call->dtype;
-    if (t->dtype != expected)
+    if (t->dtype != expected_type(call, input))
       return cn_fail(CN_EUSAGE, "%s: %s must be %s, got %s: convert with :to()", op->name, input->name,
-                     cn_dtype_name(expected), cn_dtype_name(t->dtype));
+                     cn_dtype_name(expected_type(call, input)), cn_dtype_name(t->dtype));
     char a[16], b[16];
     if (placed && !cn_device_equal(call->device, cn_tensor_device(t)))
       return cn_fail(CN_EUSAGE, "%s: inputs are on %s and %s: move them with :to()", op->name,
@@ -156,9 +185,6 @@ static CnErr check_inputs(CnCall *call) {
     call->device = cn_tensor_device(t);
     placed = true;
   }
-  if (floats_only(op) && !cn_dtype_is_float(call->dtype))
-    return cn_fail(CN_EUSAGE, "%s: expected f32 or f64, got %s: convert with :to()",
-                   op->name, cn_dtype_name(call->dtype));
   return CN_OK;
 }
 

@@ -58,6 +58,7 @@ typedef enum CnOpKind {
 
 typedef enum CnOpTypes {
   CN_FLOATS,         /* the call's type is f32 or f64 */
+  CN_ALL_FLOATS,     /* f32, f64 or bf16 */
   CN_ANY,            /* any type */
   CN_FLOATS_STRIDED, /* the same, and kernels read inputs of any strides */
   CN_ANY_STRIDED
@@ -96,8 +97,11 @@ typedef struct CnInputInfo {
   char name[24];
   bool optional, variadic;
   bool adds; /* the gradient kernel can add to what is there */
-  int dtype; /* CnDtype, or -1: the call's */
+  int dtype; /* CnDtype, or one of the next two */
 } CnInputInfo;
+
+#define CN_CALLS (-1)      /* the call's type */
+#define CN_CALLS_REAL (-2) /* the type in which that is computed: cn_dtype_real */
 
 typedef struct CnAttrInfo {
   char name[24];

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "tensor/bf16.h"
 
 /* A dimension longer than twice its edge and two is printed as edge, "…", edge: three for the last two dimensions, one
 ** for those before, so that a stack of images stays readable. */
@@ -32,6 +33,7 @@ static double value(const CnTensor *t, const void *data, int64_t i) {
     case CN_F32: return ((const float *)data)[i];
     case CN_F64: return ((const double *)data)[i];
     case CN_I64: return (double)((const int64_t *)data)[i];
+    case CN_BF16: return (double)cn_bf16_to_float(((const CnBf16 *)data)[i]);
     default: return ((const uint8_t *)data)[i];
   }
 }

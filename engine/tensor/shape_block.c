@@ -8,6 +8,7 @@ static void set_statistics_of(CnCall *call, int z) {
   int64_t channels = call->out_spec[z].shape[3];
   SET(call, z + 1, channels);
   SET(call, z + 2, channels);
+  call->out_spec[z + 1].dtype = call->out_spec[z + 2].dtype = cn_dtype_real(call->dtype);
 }
 static void set_statistics(CnCall *call) { set_statistics_of(call, 0); }
 

@@ -8,6 +8,7 @@
 
 #include "base/memory.h"
 #include "tensor/autograd.h"
+#include "tensor/bf16.h"
 #include "tensor/op.h"
 
 #define SHAPE_TEXT 160 /* bytes that callers of cn_shape_text have */
@@ -18,7 +19,8 @@ static const struct {
   const char *name;
   size_t size;
 } dtypes[CN_DTYPES] = {
-  [CN_F32] = { "f32", 4 }, [CN_F64] = { "f64", 8 }, [CN_I64] = { "i64", 8 }, [CN_U8] = { "u8", 1 }
+  [CN_F32] = { "f32", 4 }, [CN_F64] = { "f64", 8 }, [CN_I64] = { "i64", 8 }, [CN_U8] = { "u8", 1 },
+  [CN_BF16] = { "bf16", 2 }
 };
 
 size_t cn_dtype_size(CnDtype dtype) { return dtypes[dtype].size; }
@@ -31,7 +33,7 @@ CnErr cn_dtype_parse(CnDtype *out, const char *name) {
     *out = (CnDtype)i;
     return CN_OK;
   }
-  return cn_fail(CN_EUSAGE, "unknown type '%s': expected f32, f64, i64 or u8", name);
+  return cn_fail(CN_EUSAGE, "unknown type '%s': expected f32, f64, i64, u8 or bf16", name);
 }
 
 const char *cn_shape_text(int ndim, const int64_t *shape, char *text) {
@@ -217,12 +219,13 @@ CnErr cn_tensor_item(double *out, const CnTensor *t) {
   if (cn_tensor_count(t) != 1)
     return cn_fail(CN_EUSAGE, "item: expected a tensor of one element, got shape %s",
                    cn_shape_text(t->ndim, t->shape, text));
-  union { float f32; double f64; int64_t i64; uint8_t u8; } value;
+  union { float f32; double f64; int64_t i64; uint8_t u8; CnBf16 bf16; } value;
   CN_TRY(cn_device_copy(&value, CN_DEVICE_CPU, cn_tensor_data(t), cn_tensor_device(t), cn_dtype_size(t->dtype)));
   switch (t->dtype) {
     case CN_F32: *out = value.f32; break;
     case CN_F64: *out = value.f64; break;
     case CN_I64: *out = (double)value.i64; break;
+    case CN_BF16: *out = (double)cn_bf16_to_float(value.bf16); break;
     default: *out = value.u8; break;
   }
   return CN_OK;

@@ -13,7 +13,7 @@
 #include "base/error.h"
 #include "device/device.h"
 
-typedef enum CnDtype { CN_F32, CN_F64, CN_I64, CN_U8, CN_DTYPES } CnDtype;
+typedef enum CnDtype { CN_F32, CN_F64, CN_I64, CN_U8, CN_BF16, CN_DTYPES } CnDtype;
 
 #define CN_MAX_DIMS 6
 
@@ -51,7 +51,12 @@ typedef struct CnSpec {
 size_t cn_dtype_size(CnDtype dtype);
 const char *cn_dtype_name(CnDtype dtype);             /* "f32" … */
 CnErr cn_dtype_parse(CnDtype *out, const char *name);
-static inline bool cn_dtype_is_float(CnDtype dtype) { return dtype == CN_F32 || dtype == CN_F64; }
+/* Floats have gradients. bf16 is for keeping images only: what is computed from it is computed in f32. */
+static inline bool cn_dtype_is_float(CnDtype dtype) { return dtype == CN_F32 || dtype == CN_F64 || dtype == CN_BF16; }
+/* The type in which a type is computed. */
+static inline CnDtype cn_dtype_real(CnDtype dtype) { return dtype == CN_BF16 ? CN_F32 : dtype; }
+/* f32 and f64: what a parameter can be. */
+static inline bool cn_dtype_is_real(CnDtype dtype) { return dtype == CN_F32 || dtype == CN_F64; }
 
 /* New contiguous tensors. _new leaves the values undefined. Sizes may be 0, not negative. */
 CnErr cn_tensor_new(CnTensor **out, CnDtype dtype, CnDevice device, int ndim, const int64_t *shape);

@@ -28,13 +28,13 @@ BINARY_LOOPS(mul_gradient_y)
 
 CnErr FN(add_backward)(CnCall *call) {
   for (int i = 0; i < 2; i++)
-    if (call->gin[i]) CN_TRY(binary_sum_gradient(call, i, DATA(REAL, call->gout[0]), 1));
+    if (call->gin[i]) CN_TRY(binary_sum_gradient(call, i, DATA(STORED, call->gout[0]), 1));
   return CN_OK;
 }
 
 CnErr FN(sub_backward)(CnCall *call) {
   for (int i = 0; i < 2; i++)
-    if (call->gin[i]) CN_TRY(binary_sum_gradient(call, i, DATA(REAL, call->gout[0]), i == 0 ? 1 : -1));
+    if (call->gin[i]) CN_TRY(binary_sum_gradient(call, i, DATA(STORED, call->gout[0]), i == 0 ? 1 : -1));
   return CN_OK;
 }
 

@@ -14,23 +14,26 @@ typedef REAL BinaryFunction(REAL g, REAL x, REAL y);
 
 typedef struct Binary {
   Nest nest;
-  REAL *out;
-  const REAL *x, *y, *g;
+  STORED *out;
+  const STORED *x, *y, *g;
 } Binary;
 
-ALWAYS_INLINE void binary_run(REAL *restrict out, const REAL *g, const REAL *x, int64_t sx, const REAL *y, int64_t sy,
-                              int64_t n, BinaryFunction *f) {
+ALWAYS_INLINE void binary_run(STORED *restrict out, const STORED *g, const STORED *x, int64_t sx, const STORED *y,
+                              int64_t sy, int64_t n, BinaryFunction *f) {
+#define RUN(value_x, value_y) \
+  for (int64_t i = 0; i < n; i++) out[i] = stored_of(f(real_of(g[i]), value_x, value_y))
   if (sx == 1 && sy == 1) {
-    for (int64_t i = 0; i < n; i++) out[i] = f(g[i], x[i], y[i]);
+    RUN(real_of(x[i]), real_of(y[i]));
   } else if (sx == 1 && sy == 0) {
-    REAL constant = *y;
-    for (int64_t i = 0; i < n; i++) out[i] = f(g[i], x[i], constant);
+    REAL constant = real_of(*y);
+    RUN(real_of(x[i]), constant);
   } else if (sx == 0 && sy == 1) {
-    REAL constant = *x;
-    for (int64_t i = 0; i < n; i++) out[i] = f(g[i], constant, y[i]);
+    REAL constant = real_of(*x);
+    RUN(constant, real_of(y[i]));
   } else {
-    for (int64_t i = 0; i < n; i++) out[i] = f(g[i], x[i * sx], y[i * sy]);
+    RUN(real_of(x[i * sx]), real_of(y[i * sy]));
   }
+#undef RUN
 }
 
 /* Defines the piece of work name_pieces around a function `name`. */
@@ -46,7 +49,7 @@ ALWAYS_INLINE void binary_run(REAL *restrict out, const REAL *g, const REAL *x, 
   }
 
 static inline CnErr binary_forward(CnCall *call, PieceWork *pieces) {
-  Binary b = { .out = DATA(REAL, call->out[0]), .x = DATA(REAL, call->in[0]), .y = DATA(REAL, call->in[1]) };
+  Binary b = { .out = DATA(STORED, call->out[0]), .x = DATA(STORED, call->in[0]), .y = DATA(STORED, call->in[1]) };
   b.g = b.out; /* any address: forward functions leave it alone */
   NestOperand operand[2] = { operand_of_tensor(call->in[0]), operand_of_tensor(call->in[1]) };
   nest_make(&b.nest, &call->out_spec[0], operand, 2);
@@ -56,19 +59,19 @@ static inline CnErr binary_forward(CnCall *call, PieceWork *pieces) {
 
 #if CN_REAL_IS_FLOAT
 /* gin[which] = the sum, over the dimensions in which the input was broadcast, of the gradient in the output's shape. */
-static inline CnErr binary_sum_gradient(CnCall *call, int which, const REAL *gradient, double factor) {
+static inline CnErr binary_sum_gradient(CnCall *call, int which, const STORED *gradient, double factor) {
   uint32_t dims = broadcast_dims(&call->out_spec[0], &call->in_spec[which]);
-  return FN(cn_reduce_sum)(DATA(REAL, call->gin[which]), gradient, &call->out_spec[0], dims, factor);
+  return FN(cn_reduce_sum)(DATA(STORED, call->gin[which]), gradient, &call->out_spec[0], dims, factor);
 }
 
 /* Gradient of input `which` by a function of (g, x, y); both inputs are saved. */
 static inline CnErr binary_gradient(CnCall *call, int which, PieceWork *pieces) {
   if (!call->gin[which]) return CN_OK;
-  Binary b = { .x = DATA(REAL, call->in[0]), .y = DATA(REAL, call->in[1]), .g = DATA(REAL, call->gout[0]) };
+  Binary b = { .x = DATA(STORED, call->in[0]), .y = DATA(STORED, call->in[1]), .g = DATA(STORED, call->gout[0]) };
   NestOperand operand[2] = { operand_of_tensor(call->in[0]), operand_of_tensor(call->in[1]) };
   nest_make(&b.nest, &call->out_spec[0], operand, 2);
   bool summed = broadcast_dims(&call->out_spec[0], &call->in_spec[which]) != 0;
-  b.out = summed ? cn_alloc((size_t)b.nest.count * sizeof(REAL)) : DATA(REAL, call->gin[which]);
+  b.out = summed ? cn_alloc((size_t)b.nest.count * sizeof(STORED)) : DATA(STORED, call->gin[which]);
   if (!b.out) return CN_EMEMORY;
   in_pieces(b.nest.count, GRAIN, pieces, &b);
   if (!summed) return CN_OK;

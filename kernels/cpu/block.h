@@ -10,8 +10,37 @@
 
 #include "kernels/cpu/lanes.h"
 
+/* The first `lanes` (1 … VLEN) elements of an image at p, zeros after them. */
+#if defined(CN_REAL_bf16)
+typedef STORED VSTORED __attribute__((vector_size(VBYTES / 2)));
+typedef STORED VSTORED_UNALIGNED __attribute__((vector_size(VBYTES / 2), aligned(sizeof(STORED)), may_alias));
+typedef uint32_t VBITS __attribute__((vector_size(VBYTES)));
+
+CN_INLINE VREAL load_stored(const STORED *p, int lanes) {
+  STORED part[VBYTES / sizeof(REAL)] = { 0 };
+  if (lanes < VLEN) {
+    for (int j = 0; j < lanes; j++) part[j] = p[j];
+    p = part;
+  }
+  VSTORED v = *(const VSTORED_UNALIGNED *)p;
+  return (VREAL)(__builtin_convertvector(v, VBITS) << 16);
+}
+
+/* cn_bf16_of_float, lane by lane. */
+CN_INLINE void store_stored(STORED *p, VREAL v, int lanes) {
+  VBITS bits = (VBITS)v, high = bits >> 16, nan = (VBITS)(v != v);
+  VBITS rounded = (bits + 0x7fff + (high & 1)) >> 16;
+  VSTORED narrow = __builtin_convertvector((rounded & ~nan) | ((high | 0x40) & nan), VSTORED);
+  if (lanes == VLEN) {
+    *(VSTORED_UNALIGNED *)p = narrow;
+    return;
+  }
+  for (int j = 0; j < lanes; j++) p[j] = narrow[j];
+}
+#else
 CN_INLINE VREAL load_stored(const STORED *p, int lanes) { return vload_some(p, lanes); }
 CN_INLINE void store_stored(STORED *p, VREAL v, int lanes) { vstore_some(p, v, lanes); }
+#endif
 
 /* ---- forward ---- */
 

@@ -6,23 +6,23 @@ typedef uint8_t Comparison(REAL x, REAL y);
 typedef struct Compare {
   Nest nest;
   uint8_t *out;
-  const REAL *x, *y;
+  const STORED *x, *y;
 } Compare;
 
-ALWAYS_INLINE void run(uint8_t *restrict out, const REAL *x, int64_t sx, const REAL *y, int64_t sy, int64_t n,
+ALWAYS_INLINE void run(uint8_t *restrict out, const STORED *x, int64_t sx, const STORED *y, int64_t sy, int64_t n,
                        Comparison *f) {
   if (sx == 1 && sy == 1) {
-    for (int64_t i = 0; i < n; i++) out[i] = f(x[i], y[i]);
+    for (int64_t i = 0; i < n; i++) out[i] = f(real_of(x[i]), real_of(y[i]));
   } else if (sx == 1 && sy == 0) {
-    REAL constant = *y;
-    for (int64_t i = 0; i < n; i++) out[i] = f(x[i], constant);
+    REAL constant = real_of(*y);
+    for (int64_t i = 0; i < n; i++) out[i] = f(real_of(x[i]), constant);
   } else {
-    for (int64_t i = 0; i < n; i++) out[i] = f(x[i * sx], y[i * sy]);
+    for (int64_t i = 0; i < n; i++) out[i] = f(real_of(x[i * sx]), real_of(y[i * sy]));
   }
 }
 
 static CnErr compare(CnCall *call, PieceWork *pieces) {
-  Compare c = { .out = DATA(uint8_t, call->out[0]), .x = DATA(REAL, call->in[0]), .y = DATA(REAL, call->in[1]) };
+  Compare c = { .out = DATA(uint8_t, call->out[0]), .x = DATA(STORED, call->in[0]), .y = DATA(STORED, call->in[1]) };
   NestOperand operand[2] = { operand_of_tensor(call->in[0]), operand_of_tensor(call->in[1]) };
   nest_make(&c.nest, &call->out_spec[0], operand, 2);
   in_pieces(c.nest.count, GRAIN, pieces, &c);

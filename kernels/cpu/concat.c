@@ -6,8 +6,8 @@
 
 typedef struct Concat {
   int parts;
-  REAL *whole;
-  REAL *part[CN_MAX_INPUTS];    /* NULL: not wanted */
+  STORED *whole;
+  STORED *part[CN_MAX_INPUTS];    /* NULL: not wanted */
   int64_t row[CN_MAX_INPUTS];   /* elements */
   int64_t start[CN_MAX_INPUTS]; /* of the part in a row of the whole */
   int64_t whole_row;
@@ -16,8 +16,8 @@ typedef struct Concat {
 
 static void copy_part(const Concat *c, int i, int64_t outer, int64_t begin, int64_t end) {
   if (begin >= end || !c->part[i]) return;
-  REAL *whole = c->whole + outer * c->whole_row + c->start[i] + begin, *part = c->part[i] + outer * c->row[i] + begin;
-  memcpy(c->split ? part : whole, c->split ? whole : part, (size_t)(end - begin) * sizeof(REAL));
+  STORED *whole = c->whole + outer * c->whole_row + c->start[i] + begin, *part = c->part[i] + outer * c->row[i] + begin;
+  memcpy(c->split ? part : whole, c->split ? whole : part, (size_t)(end - begin) * sizeof(STORED));
 }
 
 /* Elements begin … end-1 of the whole. */
@@ -32,10 +32,10 @@ static void copy_pieces(void *context, int64_t begin, int64_t end) {
 }
 
 static CnErr concat(CnCall *call, CnTensor *const *part, CnTensor *whole, bool split) {
-  Concat c = { .parts = call->nin, .whole = DATA(REAL, whole), .split = split };
+  Concat c = { .parts = call->nin, .whole = DATA(STORED, whole), .split = split };
   int dim = (int)call->attr[0].i;
   for (int i = 0; i < call->nin; i++) {
-    c.part[i] = part[i] ? DATA(REAL, part[i]) : NULL;
+    c.part[i] = part[i] ? DATA(STORED, part[i]) : NULL;
     c.row[i] = count_between(&call->in_spec[i], dim, call->in_spec[i].ndim);
     c.start[i] = c.whole_row;
     c.whole_row += c.row[i];

@@ -4,16 +4,16 @@
 
 typedef struct Gather {
   Nest nest;
-  REAL *out;
-  const REAL *x;
+  STORED *out;
+  const STORED *x;
 } Gather;
 
 static void gather_row(void *context, const Nest *nest, int64_t at, const int64_t offset[NEST_OPERANDS], int64_t n) {
   const Gather *c = context;
   int64_t stride = nest->stride[nest->ndim - 1][0];
-  REAL *restrict out = c->out + at;
-  const REAL *restrict x = c->x + offset[0];
-  if (stride == 1) memcpy(out, x, (size_t)n * sizeof(REAL));
+  STORED *restrict out = c->out + at;
+  const STORED *restrict x = c->x + offset[0];
+  if (stride == 1) memcpy(out, x, (size_t)n * sizeof(STORED));
   else
     for (int64_t i = 0; i < n; i++) out[i] = x[i * stride];
 }
@@ -23,7 +23,7 @@ static void gather_pieces(void *context, int64_t begin, int64_t end) {
   nest_walk(&c->nest, begin, end, gather_row, context);
 }
 
-static CnErr copy(REAL *out, const REAL *x, NestOperand operand, const CnSpec *spec) {
+static CnErr copy(STORED *out, const STORED *x, NestOperand operand, const CnSpec *spec) {
   Gather c = { .out = out, .x = x };
   nest_make(&c.nest, spec, &operand, 1);
   in_pieces(c.nest.count, GRAIN, gather_pieces, &c);
@@ -31,13 +31,13 @@ static CnErr copy(REAL *out, const REAL *x, NestOperand operand, const CnSpec *s
 }
 
 CnErr FN(contiguous_forward)(CnCall *call) {
-  return copy(DATA(REAL, call->out[0]), DATA(REAL, call->in[0]), operand_of_tensor(call->in[0]), &call->out_spec[0]);
+  return copy(DATA(STORED, call->out[0]), DATA(STORED, call->in[0]), operand_of_tensor(call->in[0]), &call->out_spec[0]);
 }
 
 #if CN_REAL_IS_FLOAT
 CnErr FN(contiguous_backward)(CnCall *call) {
   if (!call->gin[0]) return CN_OK;
-  return copy(DATA(REAL, call->gin[0]), DATA(REAL, call->gout[0]), operand_of_spec(&call->out_spec[0]),
+  return copy(DATA(STORED, call->gin[0]), DATA(STORED, call->gout[0]), operand_of_spec(&call->out_spec[0]),
               &call->out_spec[0]);
 }
 #endif

@@ -3,22 +3,24 @@
 #include "pieces.h"
 
 typedef struct Fill {
-  REAL *x;
-  REAL value;
+  STORED *x;
+  STORED value;
 } Fill;
 
 static void fill(void *context, int64_t begin, int64_t end) {
   const Fill *f = context;
-  REAL value = f->value;
+  STORED value = f->value;
   for (int64_t i = begin; i < end; i++) f->x[i] = value;
 }
 
 CnErr FN(fill_forward)(CnCall *call) {
-  Fill f = { .x = DATA(REAL, call->in[0]) };
+  Fill f = { .x = DATA(STORED, call->in[0]) };
 #if defined(CN_REAL_i64)
   f.value = i64_of_double(call->attr[0].f);
 #elif defined(CN_REAL_u8)
   f.value = u8_of_double(call->attr[0].f);
+#elif defined(CN_REAL_bf16)
+  f.value = cn_bf16_of_double(call->attr[0].f);
 #else
   f.value = (REAL)call->attr[0].f;
 #endif

@@ -1,28 +1,8 @@
-/* optimizer.c - updates in place. Kernels: accumulate_forward, sgd_step_forward, adam_step_forward, f32 and f64.
+/* optimizer.c - updates in place. Kernels: sgd_step_forward, adam_step_forward, f32 and f64.
 **
 ** The formulas are PyTorch's (torch.optim.SGD without dampening; torch.optim.Adam with L2 weight decay). */
 #include "pieces.h"
 #include "real_math.h"
-
-typedef struct Accumulate {
-  REAL *x;
-  const REAL *y;
-  REAL factor;
-} Accumulate;
-
-static void accumulate(void *context, int64_t begin, int64_t end) {
-  const Accumulate *a = context;
-  REAL *x = a->x;
-  const REAL *y = a->y; /* may be x itself */
-  REAL factor = a->factor;
-  for (int64_t i = begin; i < end; i++) x[i] += factor * y[i];
-}
-
-CnErr FN(accumulate_forward)(CnCall *call) {
-  Accumulate a = { DATA(REAL, call->in[0]), DATA(REAL, call->in[1]), (REAL)call->attr[0].f };
-  in_pieces(count_of(&call->in_spec[0]), GRAIN, accumulate, &a);
-  return CN_OK;
-}
 
 typedef struct Sgd {
   REAL *param, *buffer; /* buffer: NULL without momentum */

@@ -111,7 +111,7 @@ CN_INLINE VTEST tap_equal(VTAP a, VTAP b) { return (VTEST)_mm_cmpeq_epi8_mask(a,
 typedef LANES_OF(uint8_t) VBYTE;
 typedef LANES_OF(uint16_t) VHALF;
 typedef LANES_OF(int32_t) VWORD;
-#if defined(CN_REAL_f32)
+#if defined(CN_REAL_f32) || defined(CN_REAL_bf16)
 typedef int32_t LANE;
 typedef VWORD VTAP;
 #else

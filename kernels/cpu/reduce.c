@@ -19,7 +19,7 @@ typedef struct Loops {
 } Loops;
 
 typedef struct Reduction {
-  const REAL *x;
+  const STORED *x;
   Loops kept;        /* without the innermost dimension when that is kept */
   Loops summed;      /* without the innermost dimension when that is summed */
   int64_t columns;   /* the innermost dimension when it is kept, else 1 … */
@@ -41,19 +41,19 @@ static int64_t loops_offset(const Loops *loops, int64_t index) {
   return loops->n > 0 ? offset + index * loops->stride[0] : 0;
 }
 
-static ACC row_sum(const REAL *x, int64_t n) {
+static ACC row_sum(const STORED *x, int64_t n) {
   ACC lane[LANES] = { 0 }, total = 0;
   int64_t i = 0;
   for (; i + LANES <= n; i += LANES)
-    for (int l = 0; l < LANES; l++) lane[l] += x[i + l];
-  for (; i < n; i++) total += x[i];
+    for (int l = 0; l < LANES; l++) lane[l] += real_of(x[i + l]);
+  for (; i < n; i++) total += real_of(x[i]);
   for (int width = LANES / 2; width > 0; width /= 2)
     for (int l = 0; l < width; l++) lane[l] += lane[l + width];
   return total + lane[0];
 }
 
 /* The partial sum of one slice whose innermost dimension is summed. */
-static ACC slice_sum(const Reduction *r, const REAL *x, int64_t begin, int64_t end) {
+static ACC slice_sum(const Reduction *r, const STORED *x, int64_t begin, int64_t end) {
   ACC total = 0;
   while (begin < end) {
     int64_t outer = begin / r->row, within = begin % r->row;
@@ -65,12 +65,12 @@ static ACC slice_sum(const Reduction *r, const REAL *x, int64_t begin, int64_t e
 }
 
 /* The partial sums of one slice for columns first … first+n-1. */
-static void slice_sum_columns(const Reduction *r, const REAL *x, int64_t begin, int64_t end, int64_t first, int64_t n,
+static void slice_sum_columns(const Reduction *r, const STORED *x, int64_t begin, int64_t end, int64_t first, int64_t n,
                               ACC *restrict out) {
   ACC total[BLOCK] = { 0 };
   for (int64_t q = begin; q < end; q++) {
-    const REAL *restrict row = x + loops_offset(&r->summed, q) + first;
-    for (int64_t c = 0; c < n; c++) total[c] += row[c];
+    const STORED *restrict row = x + loops_offset(&r->summed, q) + first;
+    for (int64_t c = 0; c < n; c++) total[c] += real_of(row[c]);
   }
   memcpy(out, total, (size_t)n * sizeof(ACC));
 }
@@ -81,7 +81,7 @@ static void sum_units(void *context, int64_t begin, int64_t end) {
   for (int64_t unit = begin; unit < end; unit++) {
     int64_t s = unit % r->slices, block = unit / r->slices % r->blocks, k = unit / r->slices / r->blocks;
     int64_t from = s * r->slice, to = CN_MIN(from + r->slice, r->summed.count * r->row), first = block * BLOCK;
-    const REAL *x = r->x + loops_offset(&r->kept, k);
+    const STORED *x = r->x + loops_offset(&r->kept, k);
     ACC *partial = r->partial + (k * r->slices + s) * r->columns + first;
     if (r->columns == 1) *partial = slice_sum(r, x, from, to);
     else slice_sum_columns(r, x, from, to, first, CN_MIN(BLOCK, r->columns - first), partial);
@@ -96,7 +96,7 @@ static void add_slices(void *context, int64_t begin, int64_t end) {
     ACC total = 0;
     for (int64_t s = 0; s < r->slices; s++) total += partial[s * r->columns];
 #if CN_REAL_IS_FLOAT
-    r->out[i] = (SUM)(total * r->factor);
+    r->out[i] = stored_of((REAL)(total * r->factor));
 #else
     r->out[i] = total;
 #endif
@@ -154,7 +154,7 @@ static void reduction_make(Reduction *r, const CnSpec *spec, uint32_t dims) {
 
 typedef struct Copy {
   SUM *out;
-  const REAL *x;
+  const STORED *x;
   double factor;
 } Copy;
 
@@ -162,13 +162,13 @@ static void copy_scaled(void *context, int64_t begin, int64_t end) {
   const Copy *c = context;
 #if CN_REAL_IS_FLOAT
   REAL factor = (REAL)c->factor;
-  for (int64_t i = begin; i < end; i++) c->out[i] = c->x[i] * factor;
+  for (int64_t i = begin; i < end; i++) c->out[i] = stored_of(real_of(c->x[i]) * factor);
 #else
   for (int64_t i = begin; i < end; i++) c->out[i] = c->x[i];
 #endif
 }
 
-CnErr FN(cn_reduce_sum)(SUM *out, const REAL *x, const CnSpec *spec, uint32_t dims, double factor) {
+CnErr FN(cn_reduce_sum)(SUM *out, const STORED *x, const CnSpec *spec, uint32_t dims, double factor) {
   if (dims == 0) {
     Copy copy = { out, x, factor };
     in_pieces(count_of(spec), GRAIN, copy_scaled, &copy);
@@ -197,7 +197,7 @@ static uint32_t call_dims(const CnCall *call) {
 }
 
 CnErr FN(sum_forward)(CnCall *call) {
-  return FN(cn_reduce_sum)(DATA(SUM, call->out[0]), DATA(REAL, call->in[0]), &call->in_spec[0], call_dims(call), 1);
+  return FN(cn_reduce_sum)(DATA(SUM, call->out[0]), DATA(STORED, call->in[0]), &call->in_spec[0], call_dims(call), 1);
 }
 
 #if CN_REAL_IS_FLOAT
@@ -210,21 +210,21 @@ static int64_t summed_count(const CnCall *call) {
 
 typedef struct Spread {
   Nest nest;
-  REAL *out;
-  const REAL *g;
+  STORED *out;
+  const STORED *g;
   REAL factor;
 } Spread;
 
 static void spread_row(void *context, const Nest *nest, int64_t at, const int64_t offset[NEST_OPERANDS], int64_t n) {
   const Spread *s = context;
-  REAL *restrict out = s->out + at;
-  const REAL *restrict g = s->g + offset[0];
+  STORED *restrict out = s->out + at;
+  const STORED *restrict g = s->g + offset[0];
   REAL factor = s->factor;
   if (nest->stride[nest->ndim - 1][0] == 0) {
-    REAL value = *g * factor;
+    STORED value = stored_of(real_of(*g) * factor);
     for (int64_t i = 0; i < n; i++) out[i] = value;
   } else {
-    for (int64_t i = 0; i < n; i++) out[i] = g[i] * factor; /* g is row-major: the innermost stride is 1 */
+    for (int64_t i = 0; i < n; i++) out[i] = stored_of(real_of(g[i]) * factor); /* g is row-major: the innermost stride is 1 */
   }
 }
 
@@ -239,7 +239,7 @@ static CnErr spread_gradient(CnCall *call, double factor) {
   CnSpec kept = call->in_spec[0]; /* gout's shape, as if keepdim */
   for (int d = 0; d < kept.ndim; d++)
     if (call_dims(call) >> d & 1) kept.shape[d] = 1;
-  Spread s = { .out = DATA(REAL, call->gin[0]), .g = DATA(REAL, call->gout[0]), .factor = (REAL)factor };
+  Spread s = { .out = DATA(STORED, call->gin[0]), .g = DATA(STORED, call->gout[0]), .factor = (REAL)factor };
   NestOperand operand = operand_of_spec(&kept);
   nest_make(&s.nest, &call->in_spec[0], &operand, 1);
   in_pieces(s.nest.count, GRAIN, spread, &s);
@@ -249,7 +249,7 @@ static CnErr spread_gradient(CnCall *call, double factor) {
 CnErr FN(sum_backward)(CnCall *call) { return spread_gradient(call, 1); }
 
 CnErr FN(mean_forward)(CnCall *call) {
-  return FN(cn_reduce_sum)(DATA(SUM, call->out[0]), DATA(REAL, call->in[0]), &call->in_spec[0], call_dims(call),
+  return FN(cn_reduce_sum)(DATA(SUM, call->out[0]), DATA(STORED, call->in[0]), &call->in_spec[0], call_dims(call),
                            1.0 / (double)summed_count(call));
 }
 

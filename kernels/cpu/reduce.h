@@ -5,7 +5,7 @@
 #include "pieces.h"
 
 #if CN_REAL_IS_FLOAT
-typedef REAL SUM;   /* what a sum is returned in … */
+typedef STORED SUM; /* what a sum is returned in … */
 typedef double ACC; /* … and taken in */
 #else
 typedef int64_t SUM, ACC;
@@ -13,7 +13,7 @@ typedef int64_t SUM, ACC;
 
 /* out = factor * sum of x (row-major, of shape `spec`) over the dimensions whose bit is set in `dims`; out has the
 ** others, row-major. `factor` is for floats. */
-CnErr FN(cn_reduce_sum)(SUM *out, const REAL *x, const CnSpec *spec, uint32_t dims, double factor);
+CnErr FN(cn_reduce_sum)(SUM *out, const STORED *x, const CnSpec *spec, uint32_t dims, double factor);
 
 /* The dimensions of `out` along which an input of shape `in` was broadcast, as bits. */
 static inline uint32_t broadcast_dims(const CnSpec *out, const CnSpec *in) {

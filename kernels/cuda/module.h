@@ -7,7 +7,7 @@
 
 #include "device/device.h"
 
-#define CN_CUDA_MODULE_VERSION 1 /* of this header, and so of ops.def and CnCall as far as the module reads them */
+#define CN_CUDA_MODULE_VERSION 2 /* of this header, and so of ops.def and CnCall as far as the module reads them */
 
 typedef struct CnCudaHost {
   int version; /* the caller's CN_CUDA_MODULE_VERSION */

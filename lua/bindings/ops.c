@@ -64,7 +64,7 @@ static void read_attr(lua_State *L, const CnOp *op, const CnAttrInfo *attr, CnAt
       break;
     case CN_DTYPE: {
       CnDtype dtype = CN_F32;
-      if (lua_type(L, top) != LUA_TSTRING) wrong(L, op, attr, "a type: f32, f64, i64 or u8");
+      if (lua_type(L, top) != LUA_TSTRING) wrong(L, op, attr, "a type: f32, f64, i64, u8 or bf16");
       cnL_result(L, cn_dtype_parse(&dtype, lua_tostring(L, top)), 0);
       slot->i = dtype;
       break;
@@ -194,7 +194,7 @@ static int read_inputs(lua_State *L, const CnOp *op, const CnOpInfo *info, CnTen
   if (variadic) named--;
   const CnTensor *like = NULL;
   for (int i = 1; i <= info->inputs && !like; i++)
-    if (is_tensor(L, i) && info->input[i - 1].dtype < 0) like = cnL_checktensor(L, i);
+    if (is_tensor(L, i) && info->input[i - 1].dtype == CN_CALLS) like = cnL_checktensor(L, i);
   for (int i = 0; i < named; i++) {
     const CnInputInfo *input = &info->input[i];
     if (is_tensor(L, arg)) {
@@ -241,8 +241,8 @@ static int apply(lua_State *L) {
 static int list(lua_State *L) {
   static const char *const kinds[] = { [CN_KERNEL] = "kernel", [CN_FORWARD] = "forward", [CN_INPLACE] = "inplace",
                                        [CN_VIEW] = "view", [CN_COMPOSED] = "composed" };
-  static const char *const types[] = { [CN_FLOATS] = "floats", [CN_ANY] = "any", [CN_FLOATS_STRIDED] = "floats",
-                                       [CN_ANY_STRIDED] = "any" };
+  static const char *const types[] = { [CN_FLOATS] = "floats", [CN_ALL_FLOATS] = "floats and bf16", [CN_ANY] = "any",
+                                       [CN_FLOATS_STRIDED] = "floats", [CN_ANY_STRIDED] = "any" };
   lua_createtable(L, CN_OPS, 0);
   for (int id = 0; id < CN_OPS; id++) {
     const CnOp *op = cn_op((CnOpId)id);

@@ -6,6 +6,7 @@
 #include "bindings/binding.h"
 #include "device/cpu.h"
 #include "tensor/autograd.h"
+#include "tensor/bf16.h"
 #include "tensor/op.h"
 #include "tensor/print.h"
 
@@ -127,6 +128,7 @@ static void store(CnTensor *t, int64_t i, double number, int64_t integer) {
   switch (t->dtype) {
     case CN_F32: ((float *)data)[i] = (float)number; break;
     case CN_F64: ((double *)data)[i] = number; break;
+    case CN_BF16: ((CnBf16 *)data)[i] = cn_bf16_of_double(number); break;
     case CN_I64: ((int64_t *)data)[i] = integer; break;
     default: ((uint8_t *)data)[i] = (uint8_t)integer; break;
   }
@@ -220,6 +222,7 @@ static void push_element(lua_State *L, const CnTensor *t, const void *data, int6
   switch (t->dtype) {
     case CN_F32: lua_pushnumber(L, ((const float *)data)[i]); break;
     case CN_F64: lua_pushnumber(L, ((const double *)data)[i]); break;
+    case CN_BF16: lua_pushnumber(L, (lua_Number)cn_bf16_to_float(((const CnBf16 *)data)[i])); break;
     case CN_I64: lua_pushinteger(L, ((const int64_t *)data)[i]); break;
     default: lua_pushinteger(L, ((const uint8_t *)data)[i]); break;
   }
@@ -350,7 +353,7 @@ static int tensor_backward(lua_State *L) {
 
 static int set_requires_grad(lua_State *L, CnTensor *t, bool on) {
   if (on && !cn_dtype_is_float(t->dtype))
-    return luaL_error(L, "requires_grad: only f32 and f64 tensors have gradients, this one is %s",
+    return luaL_error(L, "requires_grad: only f32, f64 and bf16 tensors have gradients, this one is %s",
                       cn_dtype_name(t->dtype));
   if (t->node) return luaL_error(L, "requires_grad: this tensor was computed: detach it first");
   t->requires_grad = on;
