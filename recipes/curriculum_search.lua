@@ -34,6 +34,7 @@ local opt = cnas.options {
   { "channels", default = 16, min = 1, help = "channels of the first cells" },
   { "layers", default = 8, min = 3, help = "cells" },
   { "nodes", default = 4, min = 1, max = 12, help = "inner nodes of a cell" },
+  { "precision", default = "f32", choices = { "f32", "bf16" }, help = "what images within the cells are kept in" },
   { "lr", default = 0.01, min = 0, help = "learning rate of the weights" },
   { "momentum", default = 0.9, min = 0, max = 1, help = "Nesterov momentum of the weights" },
   { "weight_decay", default = 3e-4, min = 0, help = "weight decay of the weights" },
@@ -67,7 +68,7 @@ local train, valid, test = cnas.data.load(opt.data, {
 local space = cnas.space.darts() -- or cnas.space { "sep_conv_3x3", …, mine = function(o) … end }
 local net = cnas.supernet {
   space = space, channels = opt.channels, layers = opt.layers, nodes = opt.nodes, classes = train.classes,
-  rng = cnas.rng(opt.seed, "weights"),
+  precision = opt.precision, rng = cnas.rng(opt.seed, "weights"),
 }
 local controller = cnas.controller {
   space = space, nodes = opt.nodes, hidden = opt.hidden, seed = opt.seed,

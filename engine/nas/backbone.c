@@ -42,7 +42,7 @@ static CnErr add_imagenet_stems(CnModule *m, const CnBackboneOptions *o, CnRng *
 static CnErr add_cells(CnModule *m, CnBackbone *b, const CnBackboneOptions *o, CnRng *rng, int64_t *last) {
   int64_t stem = o->imagenet ? o->channels : 3 * o->channels;
   CnCellOptions cell = { .space = o->space, .nodes = (int)o->nodes, .channels_before_last = stem, .channels_last = stem,
-                         .channels = o->channels, .reduction = o->imagenet };
+                         .channels = o->channels, .reduction = o->imagenet, .precision = o->precision };
   char name[32];
   for (int i = 0; i < b->layers; i++) {
     CnModule *made;
@@ -74,6 +74,8 @@ static CnErr check_options(const CnBackboneOptions *o) {
                    o->channels, o->layers, o->classes);
   if (o->imagenet && o->channels % 2 != 0)
     return cn_fail(CN_EUSAGE, "%s: channels must be even for the ImageNet stem, got %" PRId64, who, o->channels);
+  if (o->precision != CN_F32 && o->precision != CN_BF16)
+    return cn_fail(CN_EUSAGE, "%s: precision must be f32 or bf16, got %s", who, cn_dtype_name(o->precision));
   if (o->space->count == 0) return cn_fail(CN_EUSAGE, "%s: the space has no operation", who);
   return CN_OK;
 }
@@ -83,7 +85,7 @@ CnErr cn_backbone_build(CnModule *m, CnBackbone *b, const CnBackboneOptions *o, 
   int64_t last;
   CN_TRY(check_options(o));
   *b = (CnBackbone){ .stems = o->imagenet ? 2 : 1, .layers = (int)o->layers, .tap = (int)(2 * o->layers / 3),
-                     .in_channels = o->in_channels };
+                     .in_channels = o->in_channels, .precision = o->precision };
   CN_TRY(o->imagenet ? add_imagenet_stems(m, o, rng) : add_cifar_stem(m, o, rng));
   CN_TRY(add_cells(m, b, o, rng, &last));
   if (o->auxiliary)
@@ -119,15 +121,23 @@ static CnErr bring(CnModule *m, const CnBackbone *b, Waiting *w, const CnFeature
   return CN_OK;
 }
 
-/* Runs the stems and brings what they give; a supernet's one stem is both inputs of the first cell. */
+/* Images that are to be kept in bf16 are brought to it; else they stay what they are. */
+static CnErr keep_in_precision(const CnBackbone *b, CnFeature *f) {
+  return b->precision == CN_BF16 ? cn_feature_to(f, CN_BF16) : CN_OK;
+}
+
+/* Runs the stems, in the images' type, and brings what they give; one stem alone is both inputs of the first cell. */
 static CnErr run_stems(CnModule *m, const CnBackbone *b, CnTensor *images, Waiting *w, CnFeature *y) {
   CnFeature from = { .count = 1, .x = { images } }, first = { 0 };
   CN_TRY(cn_module_pass(stem(m, 0), &first, &from));
   if (b->stems == 1) {
     *y = first;
+    CN_TRY(keep_in_precision(b, y));
     return bring(m, b, w, y, -1, true);
   }
   CnErr e = cn_module_pass(stem(m, 1), y, &first);
+  if (e == CN_OK) e = keep_in_precision(b, y);
+  if (e == CN_OK) e = keep_in_precision(b, &first);
   if (e == CN_OK && b->layers > 0) {
     const CnModule *reader = cell(m, b, 0);
     int failed = 0;
@@ -165,7 +175,12 @@ static CnErr average(const CnFeature *x, CnTensor **out) {
     return e;
   }
   for (int i = 0; i < x->count && e == CN_OK; i++) {
-    e = cn_apply1(&means.x[i], CN_OP_global_avg_pool2d, x->x[i], NULL);
+    CnFeature one = { .count = 1, .x = { x->x[i] } };
+    CnTensor *written;
+    e = cn_feature_write(&one, &written);
+    if (e != CN_OK) break;
+    e = cn_apply1(&means.x[i], CN_OP_global_avg_pool2d, written, NULL);
+    cn_tensor_unref(written);
     if (e == CN_OK) means.count++;
   }
   if (e == CN_OK && means.count == 1) *out = cn_tensor_ref(means.x[0]);

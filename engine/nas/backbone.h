@@ -14,6 +14,7 @@ typedef struct CnBackbone {
   int tap;              /* the cell (from 0) whose output the auxiliary head takes: the second reduction */
   int64_t tap_channels; /* of that output */
   int64_t in_channels;  /* of the images */
+  CnDtype precision;    /* CN_BF16: images between the stem and the last pool are kept in it */
 } CnBackbone;
 
 typedef struct CnBackboneOptions {
@@ -21,6 +22,7 @@ typedef struct CnBackboneOptions {
   const CnGenotype *genotype; /* NULL: a supernet's */
   int64_t nodes, channels, layers, classes, in_channels;
   bool imagenet, auxiliary;
+  CnDtype precision;
 } CnBackboneOptions;
 
 /* Adds the parts to `m`, filling in *b. */

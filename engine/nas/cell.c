@@ -23,6 +23,7 @@ typedef struct Cell {
   int nodes, operations; /* inner nodes; candidates on an edge (supernet) */
   int64_t channels;
   bool reduction, fixed;
+  CnDtype precision;
   CnCellArch arch; /* of a fixed cell */
 } Cell;
 
@@ -84,7 +85,7 @@ CnErr cn_cell_new(CnModule **out, CnCellOptions o, CnRng *rng) {
                             .rng = rng };
   CnModule *m;
   Cell c = { .nodes = o.nodes, .operations = o.space->count, .channels = o.channels, .reduction = o.reduction,
-             .fixed = fixed };
+             .fixed = fixed, .precision = o.precision };
   if (fixed) c.arch = *o.arch;
   CN_TRY(cn_module_new_copy(&m, &cell_kind, &c, sizeof c));
   CnErr e = add_inputs(m, &o, &settings);
@@ -135,6 +136,11 @@ static CnErr find_route(const CnModule *m, const CnCellCall *call, Route *r) {
 
 /* ---- running ---- */
 
+/* What is kept in bf16 is brought to it: an operation that is no block has computed in f32, whatever it was given. */
+static CnErr keep_in_precision(const Cell *c, CnFeature *f) {
+  return c->precision == CN_BF16 ? cn_feature_to(f, CN_BF16) : CN_OK;
+}
+
 /* What drop-path leaves of an edge: for each image 0 or 1/(1-p), as an (N) tensor; none for an identity. */
 static CnErr draw_keep(CnTensor **out, const CnModule *op, const CnFeature *y, const CnCellCall *call) {
   *out = NULL;
@@ -143,7 +149,7 @@ static CnErr draw_keep(CnTensor **out, const CnModule *op, const CnFeature *y, c
   int64_t images = y->x[0]->shape[0];
   CnAttr attr[CN_MAX_ATTRS] = { { .f = call->drop_path } };
   cn_attr_rng(attr + 1, call->noise, images);
-  CN_TRY(cn_tensor_new(&ones, y->x[0]->dtype, cn_feature_device(y), 1, &images));
+  CN_TRY(cn_tensor_new(&ones, cn_dtype_real(y->x[0]->dtype), cn_feature_device(y), 1, &images));
   CnErr e = cn_apply1(NULL, CN_OP_fill, ones, (CnAttr[]){ { .f = 1 } });
   if (e == CN_OK) e = cn_apply1(out, CN_OP_drop_path, ones, attr);
   cn_tensor_unref(ones);
@@ -157,11 +163,12 @@ typedef struct Edges {
   CnTensor *keep[2];
 } Edges;
 
-static CnErr run_edge(CnModule *op, const CnFeature *x, Edges *edges, const CnCellCall *call) {
+static CnErr run_edge(const Cell *c, CnModule *op, const CnFeature *x, Edges *edges, const CnCellCall *call) {
   if (cn_zero_is(op)) return CN_OK;
   int i = edges->count;
   CN_TRY(cn_module_pass(op, &edges->y[i], x));
   edges->count++;
+  CN_TRY(keep_in_precision(c, &edges->y[i]));
   return draw_keep(&edges->keep[i], op, &edges->y[i], call);
 }
 
@@ -176,17 +183,18 @@ static CnErr zero_node(const Cell *c, const CnSpec *input, CnDevice device, CnFe
 }
 
 /* A node is written down, because several read it. */
-static CnErr run_node(const Route *r, int to, CnFeature state[STATES], const CnCellCall *call) {
+static CnErr run_node(const Cell *c, const Route *r, int to, CnFeature state[STATES], const CnCellCall *call) {
   Edges edges = { 0 };
   CnErr e = CN_OK;
   for (int i = 0; i < r->arch->count && e == CN_OK; i++) {
     const CnTriple *t = &r->arch->triple[i];
     if (t->to != to) continue;
-    e = run_edge(r->op[i], &state[t->from], &edges, call);
+    e = run_edge(c, r->op[i], &state[t->from], &edges, call);
     if (e != CN_OK) e = cn_fail_within(e, "in %s: ", r->name[i]);
   }
   if (e == CN_OK && edges.count > 0)
     e = cn_feature_add(&state[to], &edges.y[0], &edges.y[1], edges.keep[0], edges.keep[1]);
+  if (e == CN_OK) e = keep_in_precision(c, &state[to]);
   for (int i = 0; i < 2; i++) {
     cn_feature_clear(&edges.y[i]);
     cn_tensor_unref(edges.keep[i]);
@@ -199,7 +207,7 @@ static CnErr run_nodes(const Cell *c, const Route *r, CnFeature state[STATES], c
   CnSpec input = cn_feature_spec(&state[0]);
   CnDevice device = cn_feature_device(&state[0]);
   for (int to = 2; to < c->nodes + 2; to++) {
-    CN_TRY(run_node(r, to, state, call));
+    CN_TRY(run_node(c, r, to, state, call));
     if (state[to].count == 0) CN_TRY(zero_node(c, &input, device, &state[to]));
     for (int f = 0; f < 2; f++)
       if (r->last_reader[f] <= to) cn_feature_clear(&state[f]);
@@ -208,7 +216,7 @@ static CnErr run_nodes(const Cell *c, const Route *r, CnFeature state[STATES], c
 }
 
 /* The output: nodes whose channels count as joined. */
-static CnErr join_nodes(const Route *r, const CnFeature state[STATES], CnFeature *out) {
+static CnErr join_nodes(const Cell *c, const Route *r, const CnFeature state[STATES], CnFeature *out) {
   CnFeature joined = { .count = r->concat_count };
   for (int i = 0; i < r->concat_count; i++) joined.x[i] = state[r->concat[i]].x[0];
   if (cn_blocks_wanted(&joined)) {
@@ -217,7 +225,9 @@ static CnErr join_nodes(const Route *r, const CnFeature state[STATES], CnFeature
   }
   CN_TRY(cn_feature_write(&joined, &out->x[0]));
   out->count = 1;
-  return CN_OK;
+  CnErr e = keep_in_precision(c, out);
+  if (e != CN_OK) cn_feature_clear(out);
+  return e;
 }
 
 CnErr cn_cell_bring(const CnModule *const *cells, const int *inputs, int n, CnFeature *out, const CnFeature *y,
@@ -234,8 +244,9 @@ CnErr cn_cell_forward(CnModule *m, CnFeature *out, CnFeature brought[2], const C
   Route r;
   brought[0] = brought[1] = (CnFeature){ 0 };
   CnErr e = find_route(m, call, &r);
+  for (int i = 0; i < 2 && e == CN_OK; i++) e = keep_in_precision(c, &state[i]);
   if (e == CN_OK) e = run_nodes(c, &r, state, call);
-  if (e == CN_OK) e = join_nodes(&r, state, out);
+  if (e == CN_OK) e = join_nodes(c, &r, state, out);
   for (int i = 0; i < STATES; i++) cn_feature_clear(&state[i]);
   return e;
 }

@@ -17,6 +17,7 @@ typedef struct CnCellOptions {
   int64_t channels_before_last, channels_last; /* of the two inputs */
   int64_t channels;                          /* inside */
   bool reduction, after_reduction;
+  CnDtype precision;                         /* CN_BF16: images are kept in it; else in their own type */
   const CnCellArch *arch;                    /* NULL: a supernet's cell */
 } CnCellOptions;
 

@@ -19,7 +19,8 @@ static void network_destroy(CnModule *m) {
 
 static void network_describe(const CnModule *m, char *text, size_t size) {
   const Network *n = m->data;
-  snprintf(text, size, "%s, %d cells", n->backbone.stems == 2 ? "imagenet" : "cifar", n->backbone.layers);
+  snprintf(text, size, "%s, %d cells%s", n->backbone.stems == 2 ? "imagenet" : "cifar", n->backbone.layers,
+           n->backbone.precision == CN_BF16 ? ", bf16" : "");
 }
 
 /* As a module among others it gives its logits. */
@@ -57,7 +58,7 @@ static CnErr build(CnModule **out, const CnNetworkOptions *o, const CnSpace *spa
   CnBackboneOptions parts = { .space = space, .genotype = o->genotype, .nodes = cn_cell_nodes(&o->genotype->normal),
                               .channels = o->channels, .layers = o->layers, .classes = o->classes,
                               .in_channels = o->in_channels != 0 ? o->in_channels : 3, .imagenet = o->imagenet,
-                              .auxiliary = o->auxiliary };
+                              .auxiliary = o->auxiliary, .precision = o->precision };
   CnModule *m;
   Network *n = cn_alloc_zeroed(sizeof *n);
   if (n == NULL) return CN_EMEMORY;

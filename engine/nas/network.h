@@ -12,6 +12,7 @@ typedef struct CnSupernetOptions {
   CnSpace *space;
   int64_t channels, layers, nodes, classes; /* C, L, n, labels */
   int64_t in_channels;                      /* of the images; 0 means 3 */
+  CnDtype precision;                        /* as for CnNetworkOptions */
 } CnSupernetOptions;
 
 CnErr cn_supernet_new(CnModule **out, CnSupernetOptions options, CnRng *rng);
@@ -27,6 +28,7 @@ typedef struct CnNetworkOptions {
   int64_t in_channels; /* of the images; 0 means 3 */
   bool imagenet;       /* two stems of stride 2, else one 3x3 stem */
   bool auxiliary;      /* auxiliary head on the second reduction cell's output */
+  CnDtype precision;   /* CN_F32, or CN_BF16: images within cells are kept in bf16, weights and sums stay f32 */
   double drop_path;    /* probability in training, can be changed by cn_network_set_drop_path */
   CnRng *noise;        /* stream for drop-path; borrowed and moved on; NULL: no drop-path */
 } CnNetworkOptions;

@@ -18,7 +18,8 @@ static void supernet_destroy(CnModule *m) {
 
 static void supernet_describe(const CnModule *m, char *text, size_t size) {
   const Supernet *s = m->data;
-  snprintf(text, size, "%d operations, %d cells", s->space->count, s->backbone.layers);
+  snprintf(text, size, "%d operations, %d cells%s", s->space->count, s->backbone.layers,
+           s->backbone.precision == CN_BF16 ? ", bf16" : "");
 }
 
 static const CnModuleKind supernet_kind = {
@@ -33,7 +34,8 @@ bool cn_supernet_is(const CnModule *m) {
 
 CnErr cn_supernet_new(CnModule **out, CnSupernetOptions o, CnRng *rng) {
   CnBackboneOptions parts = { .space = o.space, .nodes = o.nodes, .channels = o.channels, .layers = o.layers,
-                              .classes = o.classes, .in_channels = o.in_channels != 0 ? o.in_channels : 3 };
+                              .classes = o.classes, .in_channels = o.in_channels != 0 ? o.in_channels : 3,
+                              .precision = o.precision };
   CnModule *m;
   Supernet *s = cn_alloc_zeroed(sizeof *s);
   if (s == NULL) return CN_EMEMORY;

@@ -46,7 +46,18 @@ CnSpec cn_feature_spec(const CnFeature *f) {
 
 CnDevice cn_feature_device(const CnFeature *f) { return cn_tensor_device(f->x[0]); }
 
-CnErr cn_feature_write(const CnFeature *f, CnTensor **out) {
+CnErr cn_feature_to(CnFeature *f, CnDtype dtype) {
+  for (int i = 0; i < f->count; i++) {
+    CnTensor *same;
+    if (f->x[i]->dtype == dtype) continue;
+    CN_TRY(cn_apply1(&same, CN_OP_cast, f->x[i], (CnAttr[]){ { dtype } }));
+    cn_tensor_unref(f->x[i]);
+    f->x[i] = same;
+  }
+  return CN_OK;
+}
+
+static CnErr write_as_it_is(const CnFeature *f, CnTensor **out) {
   CnAttr channels = { 3 };
   if (f->count > 1) return cn_apply(out, CN_OP_concat, f->x, f->count, &channels);
   if (f->scale == NULL) {
@@ -55,6 +66,14 @@ CnErr cn_feature_write(const CnFeature *f, CnTensor **out) {
   }
   CnTensor *in[8] = { f->x[0], NULL, f->scale, f->shift };
   return cn_apply(out, CN_OP_add_block, in, 8, NULL);
+}
+
+CnErr cn_feature_write(const CnFeature *f, CnTensor **out) {
+  CnFeature real = cn_feature_copy(f);
+  CnErr e = cn_feature_to(&real, cn_dtype_real(f->x[0]->dtype));
+  if (e == CN_OK) e = write_as_it_is(&real, out);
+  cn_feature_clear(&real);
+  return e;
 }
 
 /* The sum in plain rows: each term written out, scaled by image, added. */

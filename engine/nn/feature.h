@@ -21,8 +21,11 @@ CnFeature cn_feature_of(CnTensor *x); /* takes a new reference */
 CnFeature cn_feature_copy(const CnFeature *f); /* new references */
 void cn_feature_clear(CnFeature *f);           /* lets go what it owns; an empty one may be cleared again */
 
-/* The feature as one tensor: a new reference. */
+/* The feature as one tensor, for rows that are no blocks: f32 where its images are bf16. A new reference. */
 CnErr cn_feature_write(const CnFeature *f, CnTensor **out);
+
+/* Converts the images, raw as they are; scale and shift stay. Nothing happens where they are of that type. */
+CnErr cn_feature_to(CnFeature *f, CnDtype dtype);
 
 /* Type and shape, channels joined. */
 CnSpec cn_feature_spec(const CnFeature *f);

@@ -273,12 +273,22 @@ static CnSpace *space_field(lua_State *L, const char *who) {
   return s;
 }
 
-/* cnas.supernet { space =, channels = 16, layers = 8, nodes = 4, classes = 10, in_channels = 3, rng = } */
+/* What images within the cells are kept in: "f32", or "bf16" at half the memory. */
+static CnDtype precision_field(lua_State *L, const char *who) {
+  const char *name = cnL_optfield_string(L, 1, who, "precision", "f32");
+  if (strcmp(name, "f32") == 0) return CN_F32;
+  if (strcmp(name, "bf16") != 0)
+    luaL_error(L, "%s: option 'precision' must be \"f32\" or \"bf16\", got \"%s\"", who, name);
+  return CN_BF16;
+}
+
+/* cnas.supernet { space =, channels = 16, layers = 8, nodes = 4, classes = 10, in_channels = 3, precision = "f32",
+** rng = } */
 static int supernet_new(lua_State *L) {
   static const char who[] = "supernet";
   luaL_checktype(L, 1, LUA_TTABLE);
   lua_settop(L, 1);
-  cnL_checkoptions(L, 1, who, "space channels layers nodes classes in_channels rng");
+  cnL_checkoptions(L, 1, who, "space channels layers nodes classes in_channels precision rng");
   CnSupernetOptions o = { .space = space_field(L, who) };
   if (o.space == NULL) return luaL_error(L, "%s: option 'space' is missing: cnas.space.darts() or another", who);
   o.channels = cnL_optfield_integer(L, 1, who, "channels", 16);
@@ -286,6 +296,7 @@ static int supernet_new(lua_State *L) {
   o.nodes = cnL_optfield_integer(L, 1, who, "nodes", 4);
   o.classes = cnL_optfield_integer(L, 1, who, "classes", 10);
   o.in_channels = cnL_optfield_integer(L, 1, who, "in_channels", 3);
+  o.precision = precision_field(L, who);
   CnRng *rng = cnL_optfield_rng(L, 1, who, "rng");
   CnModule **box = cnL_newmodule(L);
   lua_State *outer = building;
@@ -323,14 +334,15 @@ static CnModule **build_network(lua_State *L, CnNetworkOptions o, CnRng *rng) {
 }
 
 /* cnas.network { genotype = table or published name, space =, channels =, layers =, classes =, in_channels =,
-** imagenet =, auxiliary =, drop_path =, noise = stream for drop-path, rng = } */
+** imagenet =, auxiliary =, precision =, drop_path =, noise = stream for drop-path, rng = } */
 static int network_new(lua_State *L) {
   static const char who[] = "network";
   CnGenotype g;
   luaL_checktype(L, 1, LUA_TTABLE);
   lua_settop(L, 1);
-  cnL_checkoptions(L, 1, who, NETWORK_OPTIONS " drop_path noise rng");
+  cnL_checkoptions(L, 1, who, NETWORK_OPTIONS " precision drop_path noise rng");
   CnNetworkOptions o = network_options(L, who, &g);
+  o.precision = precision_field(L, who);
   o.drop_path = cnL_optfield_number(L, 1, who, "drop_path", 0);
   o.noise = cnL_push_stream(L, 1, who, "noise");
   if (o.drop_path > 0 && o.noise == NULL)

@@ -20,6 +20,7 @@
 #include "base/memory.h"
 #include "base/random.h"
 #include "base/threads.h"
+#include "tensor/bf16.h"
 #include "tensor/op.h"
 
 #define COUNT(array) ((int)(sizeof(array) / sizeof *(array)))
@@ -66,7 +67,7 @@ static inline void reset(void) {
   cn_threads_set(2);
 }
 
-static const size_t element_size[CN_DTYPES] = { 4, 8, 8, 1 };
+static const size_t element_size[CN_DTYPES] = { 4, 8, 8, 1, 2 };
 
 static inline int64_t count_shape(int ndim, const int64_t *shape) {
   int64_t n = 1;
@@ -82,6 +83,7 @@ static inline void put(CnTensor *t, int64_t element, double value) {
     case CN_F32: ((float *)data)[element] = (float)value; break;
     case CN_F64: ((double *)data)[element] = value; break;
     case CN_I64: ((int64_t *)data)[element] = (int64_t)value; break;
+    case CN_BF16: ((CnBf16 *)data)[element] = cn_bf16_of_double(value); break;
     default: ((uint8_t *)data)[element] = (uint8_t)value; break;
   }
 }
@@ -92,6 +94,7 @@ static inline double stored(const CnTensor *t, int64_t element) {
     case CN_F32: return ((const float *)data)[element];
     case CN_F64: return ((const double *)data)[element];
     case CN_I64: return (double)((const int64_t *)data)[element];
+    case CN_BF16: return (double)cn_bf16_to_float(((const CnBf16 *)data)[element]);
     default: return ((const uint8_t *)data)[element];
   }
 }
@@ -119,6 +122,9 @@ static inline CnTensor *tensor(CnDtype dtype, const double *values, int ndim, co
   for (int64_t i = 0; i < count(t); i++) put(t, i, values[i]);
   return t;
 }
+
+/* What rounding to a type may be off by, relative to 1 + |value|. */
+static inline double rounding(CnDtype dtype) { return dtype == CN_F64 ? 1e-15 : dtype == CN_BF16 ? 0x1p-8 : 1e-6; }
 
 /* Distinct, irregular values: multiples of 1/8 in about -6 … 6 for floats, whole numbers for integers. */
 static inline CnTensor *varied(CnDtype dtype, uint32_t seed, int ndim, const int64_t *shape) {

@@ -16,12 +16,12 @@ static CnTensor *tensor_of(CnDtype dtype, int ndim, const int64_t *shape, const 
   return t;
 }
 
-enum { TENSORS = 6 };
+enum { TENSORS = 7 };
 static CnTensor *tensors[TENSORS];
 static const CnMetadata metadata[] = { { "step", "12" }, { "note", "\"quoted\" \\ é\n" } };
 
 static void make_named(CnNamedTensor named[TENSORS]) {
-  static const char *const names[TENSORS] = { "weights", "double", "__counts", "bytes", "scalar \"é\"", "empty" };
+  static const char *const names[TENSORS] = { "weights", "double", "__counts", "bytes", "scalar \"é\"", "empty", "half" };
   for (int i = 0; i < TENSORS; i++) named[i] = (CnNamedTensor){ names[i], tensors[i] };
 }
 
@@ -30,6 +30,7 @@ static int setup(void **state) {
   static const double f64[2] = { 1.0 / 3, -1e300 };
   static const int64_t i64[3] = { INT64_MIN, INT64_MAX, 0 };
   static const uint8_t u8[5] = { 0, 1, 127, 128, 255 };
+  static const uint16_t bf16[3] = { 0x3f80, 0xff80, 0x7fc1 }; /* 1, -infinity, NaN */
   static const float scalar = 42;
   int status = scratch_setup(state);
   tensors[0] = tensor_of(CN_F32, 2, (int64_t[]){ 2, 3 }, f32);
@@ -38,6 +39,7 @@ static int setup(void **state) {
   tensors[3] = tensor_of(CN_U8, 1, (int64_t[]){ 5 }, u8);
   tensors[4] = tensor_of(CN_F32, 0, NULL, &scalar);
   tensors[5] = tensor_of(CN_F32, 3, (int64_t[]){ 4, 0, 2 }, f32);
+  tensors[6] = tensor_of(CN_BF16, 2, (int64_t[]){ 1, 3 }, bf16);
   return status;
 }
 
@@ -71,7 +73,7 @@ static void test_round_trip(void **state) {
   CnSafetensors *s;
   assert_ok(cn_safetensors_open(&s, scratch_path("file")));
   assert_int_equal(cn_safetensors_count(s), TENSORS);
-  static const char *const order[] = { "__counts", "double", "empty", "scalar \"é\"", "weights", "bytes" };
+  static const char *const order[] = { "__counts", "double", "empty", "scalar \"é\"", "weights", "half", "bytes" };
   for (int i = 0; i < TENSORS; i++) {
     CnTensor *t;
     int at = cn_safetensors_find(s, named[i].name);
@@ -204,7 +206,7 @@ static void test_malformed(void **state) {
     { "{\"a\":{\"dtype\":\"U8\",\"dtype\":\"U8\",\"data_offsets\":[0,1]}}", 1, "the key 'dtype' twice" },
     { "{" ENTRY("a", "U8", "[]", "[0,1]") "," ENTRY("a", "U8", "[]", "[1,2]") "}", 2, "the key 'a' twice" },
     { A("F8_E4M3", "[2]", "[0,2]"), 2, "F8_E4M3 of tensor a is not supported" },
-    { A("BF16", "[2]", "[0,4]"), 4, "BF16 of tensor a is not supported" },
+    { A("F16", "[2]", "[0,4]"), 4, "F16 of tensor a is not supported" },
     { A("F32", "2", "[0,8]"), 8, "shape must be an array" },
     { A("F32", "[\"2\"]", "[0,8]"), 8, "shape must hold whole numbers" },
     { A("F32", "[2.0]", "[0,8]"), 8, "expected a whole number" },

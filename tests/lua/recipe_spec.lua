@@ -100,7 +100,7 @@ T.describe("the curriculum search", function()
     local status, out = T.run { recipe, "--help" }
     T.equal(status, 0)
     for _, part in ipairs { "--warmup N", "epochs of a stage with uniform samples [20]", "--policy-lr X",
-                            "--max-skip N", "quick", "paper", "--resume", "-o, --out DIR" } do
+                            "--max-skip N", "--precision f32|bf16", "quick", "paper", "--resume", "-o, --out DIR" } do
       T.contains(out, part)
     end
   end)
@@ -131,6 +131,30 @@ T.describe("the curriculum search", function()
     if cnas.isa() == "portable" then T.skip("this processor has no other kernels") end
     _, _, err = T.run { recipe, "-o", folder, "--resume", env = { CNAS_ISA = cnas.isa() } }
     T.contains(err, "begun with portable kernels, going on with " .. cnas.isa())
+  end)
+
+  T.it("keeps images in bf16 where it is asked to, to the same bits with 1, 2 and 3 threads", function()
+    local folder, last
+    for threads = 1, 3 do
+      folder = T.folder() .. "/run"
+      T.equal(search(folder, { "--grow", "fix", "--precision", "bf16", "--threads", tostring(threads) }), 0)
+      local names = cnas.file.list(folder .. "/checkpoints")
+      local saved = T.read(folder .. "/checkpoints/" .. names[#names])
+      T.truthy(saved == (last or saved), threads .. " threads differ from one")
+      last = saved
+    end
+    T.equal(cnas.json.decode(T.read(folder .. "/config.json")).options.precision, "bf16")
+    local status, _, err = T.run { recipe, "-o", folder, "--resume", "--precision", "f32" }
+    T.equal(status, 2)
+    T.contains(err, "--precision f32: the run in " .. folder .. " was started with bf16")
+    T.equal(T.run { recipe, "-o", folder, "--resume" }, 0)
+    local plain = T.folder() .. "/run"
+    T.equal(search(plain, { "--grow", "fix" }), 0)
+    local names = cnas.file.list(plain .. "/checkpoints")
+    T.truthy(T.read(plain .. "/checkpoints/" .. names[#names]) ~= last, "bf16 has the very bits of f32: was it used?")
+    status, _, err = search(plain, { "--precision", "f16" })
+    T.equal(status, 2)
+    T.contains(err, "--precision: expected one of f32, bf16")
   end)
 
   T.it("refuses to go on with other options", function()
