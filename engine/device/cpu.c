@@ -42,17 +42,22 @@ static CnDeviceModule module = { .name = "cpu", .count = 1, .alloc = cpu_alloc, 
 static const struct {
   const char *name;
   const CnKernelRow *column;
+  bool pairs;
 } columns[] = {
 #ifdef __x86_64__
-  { "avx512", cn_cpu_column_avx512 },
-  { "avx2", cn_cpu_column_avx2 },
+  { "avx512_bf16", cn_cpu_column_avx512, true },
+  { "avx512", cn_cpu_column_avx512, false },
+  { "avx2", cn_cpu_column_avx2, false },
 #endif
-  { "portable", cn_cpu_column_portable },
+  { "portable", cn_cpu_column_portable, false },
 };
 #define COLUMNS ((int)(sizeof columns / sizeof columns[0]))
 
+bool cn_cpu_pairs;
+
 static bool processor_has(const char *isa) {
 #ifdef __x86_64__
+  if (!strcmp(isa, "avx512_bf16")) return processor_has("avx512") && __builtin_cpu_supports("avx512bf16");
   if (!strcmp(isa, "avx512"))
     return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
            __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("fma");
@@ -67,9 +72,10 @@ CnErr cn_cpu_use(const char *isa) {
     if (!processor_has(isa)) return cn_fail(CN_EUSAGE, "this processor does not run %s instructions", isa);
     module.detail = columns[i].name;
     module.kernels = columns[i].column;
+    cn_cpu_pairs = columns[i].pairs;
     return CN_OK;
   }
-  return cn_fail(CN_EUSAGE, "unknown instruction set '%s': expected portable, avx2 or avx512", isa);
+  return cn_fail(CN_EUSAGE, "unknown instruction set '%s': expected portable, avx2, avx512 or avx512_bf16", isa);
 }
 
 const CnDeviceModule *cn_cpu_module(void) {

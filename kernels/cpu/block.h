@@ -17,25 +17,25 @@ typedef STORED VSTORED_UNALIGNED __attribute__((vector_size(VBYTES / 2), aligned
 typedef uint32_t VBITS __attribute__((vector_size(VBYTES)));
 
 CN_INLINE VREAL load_stored(const STORED *p, int lanes) {
-  STORED part[VBYTES / sizeof(REAL)] = { 0 };
-  if (lanes < VLEN) {
-    for (int j = 0; j < lanes; j++) part[j] = p[j];
-    p = part;
-  }
-  VSTORED v = *(const VSTORED_UNALIGNED *)p;
+  VSTORED v = { 0 };
+  if (lanes == VLEN) v = *(const VSTORED_UNALIGNED *)p;
+#if defined(__AVX512F__)
+  else v = (VSTORED)_mm256_maskz_loadu_epi16((__mmask16)((1u << lanes) - 1), p);
+#else
+  else for (int j = 0; j < lanes; j++) v[j] = p[j];
+#endif
   return (VREAL)(__builtin_convertvector(v, VBITS) << 16);
 }
-
 /* cn_bf16_of_float, lane by lane. */
 CN_INLINE void store_stored(STORED *p, VREAL v, int lanes) {
-  VBITS bits = (VBITS)v, high = bits >> 16, nan = (VBITS)(v != v);
-  VBITS rounded = (bits + 0x7fff + (high & 1)) >> 16;
+  VBITS bits = (VBITS)v, high = bits >> 16, nan = (VBITS)(v != v), rounded = (bits + 0x7fff + (high & 1)) >> 16;
   VSTORED narrow = __builtin_convertvector((rounded & ~nan) | ((high | 0x40) & nan), VSTORED);
-  if (lanes == VLEN) {
-    *(VSTORED_UNALIGNED *)p = narrow;
-    return;
-  }
-  for (int j = 0; j < lanes; j++) p[j] = narrow[j];
+  if (lanes == VLEN) *(VSTORED_UNALIGNED *)p = narrow;
+#if defined(__AVX512F__)
+  else _mm256_mask_storeu_epi16(p, (__mmask16)((1u << lanes) - 1), (__m256i)narrow);
+#else
+  else for (int j = 0; j < lanes; j++) p[j] = narrow[j];
+#endif
 }
 #else
 CN_INLINE VREAL load_stored(const STORED *p, int lanes) { return vload_some(p, lanes); }

@@ -31,7 +31,8 @@ static CnErr copy(STORED *out, const STORED *x, NestOperand operand, const CnSpe
 }
 
 CnErr FN(contiguous_forward)(CnCall *call) {
-  return copy(DATA(STORED, call->out[0]), DATA(STORED, call->in[0]), operand_of_tensor(call->in[0]), &call->out_spec[0]);
+  const CnTensor *x = call->in[0];
+  return copy(DATA(STORED, call->out[0]), DATA(STORED, x), operand_of_tensor(x), &call->out_spec[0]);
 }
 
 #if CN_REAL_IS_FLOAT

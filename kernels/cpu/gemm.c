@@ -6,6 +6,14 @@
 ** sums to cover the latency of a multiply-add. */
 #include "kernels/cpu/gemm.h"
 
+#include "device/cpu.h"
+
+#if defined(CN_REAL_bf16) && defined(__AVX512F__)
+#define BY_PAIRS(call) if (cn_cpu_pairs) { call; return; }
+#else
+#define BY_PAIRS(call)
+#endif
+
 #if defined(__AVX512F__)
 #define ROWS_1 16
 #define ROWS_2 8
@@ -178,6 +186,7 @@ void FN(gemm_tile_rows)(int64_t m, int64_t n, int64_t k, const REAL *a, int64_t 
 
 void FN(gemm_tile_rows_ahead)(int64_t m, int64_t n, int64_t k, const REAL *a, int64_t lda, const REAL *packed,
                               const REAL *bias, REAL *c, int64_t ldc, Ahead *ahead) {
+  BY_PAIRS(FN(pairs_tile_rows)(m, n, k, a, lda, packed, bias, c, ldc, ahead))
   int64_t vectors = CN_CEIL_DIV(n, VLEN);
   for (int64_t v = 0; v < vectors;) {
     int width = panel_width(vectors - v);
@@ -202,6 +211,7 @@ void FN(gemm_tile_rows_ahead)(int64_t m, int64_t n, int64_t k, const REAL *a, in
 }
 
 void FN(gemm_pack)(REAL *packed, const REAL *b, int64_t ldb, bool transposed, int64_t k, int64_t n) {
+  BY_PAIRS(FN(pairs_pack)(packed, b, ldb, transposed, k, n))
   int64_t vectors = CN_CEIL_DIV(n, VLEN);
   for (int64_t v = 0; v < vectors;) {
     int width = panel_width(vectors - v);
@@ -291,6 +301,7 @@ void FN(gemm_add_outer)(int64_t m, int64_t k, int64_t n, const REAL *a, int64_t 
 
 void FN(gemm_add_outer_ahead)(int64_t m, int64_t k, int64_t n, const REAL *a, int64_t lda, const REAL *g, int64_t ldg,
                               REAL *c, int64_t ldc, Ahead *ahead) {
+  BY_PAIRS(FN(pairs_add_outer)(m, k, n, a, lda, g, ldg, c, ldc, ahead))
   int64_t vectors = CN_CEIL_DIV(n, VLEN);
   REAL padded[STRIP * MAX_WIDTH * (VBYTES / sizeof(REAL))]; /* a panel of g whose last vector is not whole */
   for (int64_t begin = 0; begin < m; begin += STRIP) {

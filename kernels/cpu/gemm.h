@@ -32,6 +32,16 @@ void FN(gemm_add_outer)(int64_t m, int64_t k, int64_t n, const REAL *a, int64_t 
 void FN(gemm_add_outer_ahead)(int64_t m, int64_t k, int64_t n, const REAL *a, int64_t lda, const REAL *g, int64_t ldg,
                               REAL *c, int64_t ldc, Ahead *ahead);
 
+/* In bf16 these round what they multiply to bf16 where the processor multiplies pairs of such numbers
+** (cn_cpu_pairs), by means of these: see gemm_pairs.c. Their packed matrix is another. */
+#if defined(CN_REAL_bf16) && defined(__AVX512F__)
+void FN(pairs_pack)(REAL *packed, const REAL *b, int64_t ldb, bool transposed, int64_t k, int64_t n);
+void FN(pairs_tile_rows)(int64_t m, int64_t n, int64_t k, const REAL *a, int64_t lda, const REAL *packed,
+                         const REAL *bias, REAL *c, int64_t ldc, Ahead *ahead);
+void FN(pairs_add_outer)(int64_t m, int64_t k, int64_t n, const REAL *a, int64_t lda, const REAL *g, int64_t ldg,
+                         REAL *c, int64_t ldc, Ahead *ahead);
+#endif
+
 /* The product of FN(gemm) below for at most GEMM_FEW rows: b is read where it lies, by the calling thread. */
 #define GEMM_FEW 4
 void FN(gemm_few)(int64_t m, int64_t n, int64_t k, const REAL *a, const REAL *b, bool transposed, const REAL *bias,

@@ -5,12 +5,14 @@
 local cnas = require "cnas"
 local T = require "spec"
 
+local precision = "f32"
+
 -- A search in small: few operations, one inner node, three cells. Always the same one.
 local function world()
   local w = {}
   w.space = cnas.space { "sep_conv_3x3", "max_pool_3x3", "skip_connect" }
   w.net = cnas.supernet { space = w.space, channels = 2, layers = 3, nodes = 1, classes = 3,
-                          rng = cnas.rng(1, "weights") }
+                          precision = precision, rng = cnas.rng(1, "weights") }
   w.controller = cnas.controller { space = w.space, nodes = 1, hidden = 3, seed = 1 }
   w.weights = cnas.optim.sgd(w.net:parameters(), { lr = 0.1, momentum = 0.9, nesterov = true, weight_decay = 3e-4 })
   w.policy = cnas.optim.adam(w.controller:parameters(), { lr = 0.01, weight_decay = 5e-4 })
@@ -97,6 +99,13 @@ T.describe("a failed allocation", function()
 
   T.it("anywhere in a training step is an error that changes nothing", function()
     T.truthy(fail_each(train) > 300)
+  end)
+
+  T.it("anywhere in a training step in bf16 is an error that changes nothing", function()
+    precision = "bf16"
+    local ok, count = pcall(fail_each, train)
+    precision = "f32"
+    T.truthy(ok and count > 300, count)
   end)
 
   T.it("anywhere in a controller's step is an error that changes nothing", function()
