@@ -78,10 +78,11 @@ CN_INLINE void term_slot(const Sum *s, const Term *t, const STORED *g, int64_t i
   VREAL scale = term_scale(t, image, c, lanes), by_x = { 0 }, plain = { 0 }, fresh = vsplat(1);
   int64_t at = (image * s->pixels + first) * s->channels + c, skip = (int64_t)slot * VLEN - c;
   for (int64_t j = 0; j < skip; j++) fresh[j] = 0;
+  VREAL pivot = sums != NULL ? load_stored(t->x + at, lanes) : by_x; /* a large mean costs the sum no digits */
   for (int64_t p = 0; p < pixels; p++, at += s->channels) {
     VREAL value = load_stored(g + at, lanes);
     if (sums != NULL) {
-      by_x += value * load_stored(t->x + at, lanes);
+      by_x += value * (load_stored(t->x + at, lanes) - pivot);
       plain += value;
     }
     if (t->gx == NULL) continue;
@@ -92,7 +93,7 @@ CN_INLINE void term_slot(const Sum *s, const Term *t, const STORED *g, int64_t i
   if (sums == NULL) return;
   double keep = t->keep != NULL ? (double)t->keep[image] : 1;
   for (int64_t j = skip; j < CN_MIN((int64_t)VLEN, s->channels - c); j++) {
-    sums[c + j] += keep * (double)by_x[j];
+    sums[c + j] += keep * ((double)by_x[j] + (double)pivot[j] * (double)plain[j]);
     sums[s->channels + c + j] += keep * (double)plain[j];
   }
 }
