@@ -111,6 +111,10 @@ static void term_strip(const Sum *s, const Term *t, const STORED *g, int64_t ima
 CnErr FN(add_block_backward)(CnCall *call) {
   Sum s = sum_of(call);
   const STORED *g = DATA(STORED, call->gout[0]);
+  for (int i = 6; i < 8; i++) { /* keep has none, as if it had not been used */
+    cn_tensor_unref(call->gin[i]);
+    call->gin[i] = NULL;
+  }
   for (int i = 0; i < 2; i++) {
     Term *t = &s.term[i];
     t->gx = call->gin[i] != NULL ? DATA(STORED, call->gin[i]) : NULL;
