@@ -19,6 +19,13 @@ function args.fail(code, format, ...)
   error(setmetatable({ code = code, message = message }, Failure), 0)
 end
 
+--- The same with more to know about it: `fields` become fields of the error.
+function args.fail_with(code, fields, message)
+  local failure = { code = code, message = message }
+  for key, value in pairs(fields) do failure[key] = value end
+  error(setmetatable(failure, Failure), 0)
+end
+
 -- How many letters must be inserted, removed, replaced or exchanged with their neighbour to make b of a.
 local function distance(a, b)
   local before, last = {}, {}

@@ -6,7 +6,9 @@
 local cnas = require "cnas.engine"
 local args = require "cnas.args"
 
-local library = { "arch", "args", "controller", "curriculum", "data", "metric", "options", "run", "schedule" }
+local library = {
+  "arch", "args", "controller", "curriculum", "data", "metric", "model", "options", "run", "schedule",
+}
 
 package.loaded["cnas"] = cnas -- the library's own files may say require "cnas"
 
