@@ -25,6 +25,7 @@ typedef struct Slot {
 struct CnLoader {
   CnDataset *dataset;
   int64_t batch, batches;
+  int shard, shards;
   int64_t images; /* of a pass: less than the dataset's when the last batch is dropped */
   int64_t pass;
   CnAugment augment;
@@ -53,10 +54,27 @@ static double seconds(void) {
   return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
+/* This shard's part of batch b: positions of the pass. */
+typedef struct Part {
+  int64_t first, count;
+  int64_t own; /* count, or 0 when the images are lent: they belong to another shard */
+  int64_t all; /* images of the batch in all shards */
+} Part;
+
+/* Shards differ by at most one image, the first have the most. One that would be left without borrows an image. */
+static Part part_of(const CnLoader *l, int64_t b) {
+  int64_t whole = l->batch * l->shards, begin = b * whole, left = l->images - begin, n = l->shards;
+  Part p = { .all = left < whole ? left : whole };
+  int64_t from = (p.all * l->shard + n - 1) / n, to = (p.all * (l->shard + 1) + n - 1) / n;
+  p.first = begin + (from < to ? from : l->shard % p.all);
+  p.own = to - from;
+  p.count = from < to ? to - from : 1;
+  return p;
+}
+
 static CnErr make_tensors(CnTensor **x, CnTensor **y, const CnLoader *l, int64_t b) {
   const CnImages *m = l->dataset->images;
-  int64_t left = l->images - b * l->batch;
-  int64_t shape[4] = { left < l->batch ? left : l->batch, m->height, m->width, m->channels };
+  int64_t shape[4] = { part_of(l, b).count, m->height, m->width, m->channels };
   CN_TRY(cn_tensor_new(x, CN_F32, CN_DEVICE_CPU, 4, shape));
   CnErr e = cn_tensor_new(y, CN_I64, CN_DEVICE_CPU, 1, shape);
   if (e != CN_OK) cn_tensor_unref(*x), *x = NULL;
@@ -68,8 +86,9 @@ static CnErr fill(const CnLoader *l, int64_t b, CnTensor *x, CnTensor *y, uint8_
   const CnImages *m = l->dataset->images;
   float *pixels = cn_tensor_data(x);
   int64_t *labels = cn_tensor_data(y);
+  int64_t first = part_of(l, b).first;
   for (int64_t k = 0; k < x->shape[0]; k++) {
-    int64_t position = b * l->batch + k;
+    int64_t position = first + k;
     int64_t i = l->order ? l->order[position] : position;
     const uint8_t *image;
     CN_TRY(cn_dataset_image(&image, l->dataset, i, scratch));
@@ -166,6 +185,11 @@ static CnErr check(const CnLoaderConfig *config, int64_t batches) {
   int side = m->height < m->width ? m->height : m->width;
   if (config->threads < 0 || config->threads > 256)
     return cn_fail(CN_EUSAGE, "loader: threads must be from 0 to 256, got %d", config->threads);
+  if (config->shards > 1 << 20)
+    return cn_fail(CN_EUSAGE, "loader: shards must be at most %d, got %d", 1 << 20, config->shards);
+  if (config->shard < 0 || config->shard >= (config->shards > 1 ? config->shards : 1))
+    return cn_fail(CN_EUSAGE, "loader: shard must be from 1 to %d, got %d", config->shards > 1 ? config->shards : 1,
+                   config->shard + 1);
   if (config->pass < 0 || config->pass > INT32_MAX)
     return cn_fail(CN_EUSAGE, "loader: pass must be from 0 to %d, got %lld", INT32_MAX, (long long)config->pass);
   if (config->start < 0 || config->start > batches)
@@ -183,9 +207,10 @@ static CnErr check(const CnLoaderConfig *config, int64_t batches) {
 CnErr cn_loader_new(CnLoader **out, const CnLoaderConfig *config) {
   if (config->batch < 1 || config->batch > INT32_MAX)
     return cn_fail(CN_EUSAGE, "loader: batch must be at least 1, got %lld", (long long)config->batch);
-  int64_t count = config->dataset->count, batches = count / config->batch;
-  if (config->drop_last) count = batches * config->batch;
-  else if (count % config->batch) batches++;
+  int64_t whole = config->batch * (config->shards > 1 ? config->shards : 1);
+  int64_t count = config->dataset->count, batches = count / whole;
+  if (config->drop_last) count = batches * whole;
+  else if (count % whole) batches++;
   CN_TRY(check(config, batches));
 
   CnLoader *l = cn_alloc_zeroed(sizeof *l);
@@ -193,6 +218,8 @@ CnErr cn_loader_new(CnLoader **out, const CnLoaderConfig *config) {
   l->dataset = cn_dataset_ref(config->dataset);
   l->batch = config->batch;
   l->batches = batches;
+  l->shard = config->shard;
+  l->shards = config->shards > 1 ? config->shards : 1;
   l->images = count;
   l->pass = config->pass;
   l->augment = config->augment;
@@ -278,6 +305,12 @@ void cn_loader_free(CnLoader *l) {
   cn_free(l->scratch);
   cn_dataset_unref(l->dataset);
   cn_free(l);
+}
+
+void cn_loader_share(const CnLoader *l, int64_t *own, int64_t *all) {
+  Part p = l->taken > 0 ? part_of(l, l->taken - 1) : (Part){ .own = 0 };
+  *own = p.own;
+  *all = p.all;
 }
 
 int64_t cn_loader_batches(const CnLoader *l) { return l->batches; }

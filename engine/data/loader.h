@@ -3,6 +3,10 @@
 ** What batch b of pass p holds is a pure function of (seed, stream, p, b): the order is a permutation drawn from the
 ** stream "shuffle:<stream>" at p, the augmentation of the image at position i of the pass from "augment:<stream>" at
 ** (p, i). So any number of threads gives the same batches, and a pass can be entered at any batch.
+** Processes share a pass by shards of one order: of `shards` shards with batches of `batch` images, batch b is what one
+** loader with batches of shards*batch would deliver, shard r having the r-th part; augmentation is drawn for positions
+** of the whole pass. Every shard has as many batches as the others: in a last batch that has fewer images than there
+** are shards some get a copy of another's image, which cn_loader_share says.
 ** Batches are delivered in order through a ring. The consumer alone allocates and frees tensors; threads fill them. */
 #ifndef CN_LOADER_H
 #define CN_LOADER_H
@@ -15,7 +19,7 @@ typedef struct CnLoader CnLoader;
 
 typedef struct CnLoaderConfig {
   CnDataset *dataset; /* the loader keeps a reference of its own */
-  int64_t batch;      /* images */
+  int64_t batch;      /* images of a shard */
   uint64_t seed;
   const char *stream; /* which use: "train", "valid" … */
   int64_t pass;       /* 0 … 2^31-1 */
@@ -24,6 +28,7 @@ typedef struct CnLoaderConfig {
   bool drop_last;     /* leave out a last batch that is not full */
   CnAugment augment;
   int threads;        /* 0: batches are made in cn_loader_next */
+  int shard, shards;  /* shard from 0; shards 0 or 1: the whole pass */
 } CnLoaderConfig;
 
 CnErr cn_loader_new(CnLoader **out, const CnLoaderConfig *config);
@@ -34,6 +39,9 @@ CnErr cn_loader_next(CnLoader *loader, CnTensor **x, CnTensor **y);
 void cn_loader_stop(CnLoader *loader);
 void cn_loader_free(CnLoader *loader); /* NULL is allowed; stops it first */
 
+/* Of the batch delivered last: how many images are this shard's own (0 for a borrowed one), and how many all shards
+** have together. Sums over the shards that weight each batch by `own` count every image once. */
+void cn_loader_share(const CnLoader *loader, int64_t *own, int64_t *all);
 int64_t cn_loader_batches(const CnLoader *loader); /* in a whole pass */
 double cn_loader_waited(const CnLoader *loader);   /* seconds that the consumer spent in cn_loader_next */
 

@@ -229,6 +229,15 @@ static int loader_waited(lua_State *L) {
   return 1;
 }
 
+/* l:share() -> of the batch given last, the images that are this shard's own, and those of all shards */
+static int loader_share(lua_State *L) {
+  int64_t own, all;
+  cn_loader_share(check_loader(L, 1), &own, &all);
+  lua_pushinteger(L, own);
+  lua_pushinteger(L, all);
+  return 2;
+}
+
 /* Field `augment` of the table at 1: false, true (crop 4, flip), or { crop =, flip =, cutout = }. */
 static CnAugment check_augment(lua_State *L) {
   static const char who[] = "loader: augment";
@@ -251,17 +260,21 @@ static CnAugment check_augment(lua_State *L) {
 }
 
 /* datasets.loader{ dataset =, batch =, seed = 0, stream = "train", pass = 1, start = 1, shuffle = false,
-** augment = false, drop_last = false, threads = 1 }: what a `for` wants, so that the loader is closed when the loop is
-** left. */
+** augment = false, drop_last = false, threads = 1, shard = 1, shards = 1 }: what a `for` wants, so that the loader is
+** closed when the loop is left. */
 static int make_loader(lua_State *L) {
   static const char who[] = "loader";
   luaL_checktype(L, 1, LUA_TTABLE);
-  cnL_checkoptions(L, 1, who, "dataset batch seed stream pass start shuffle augment drop_last threads");
+  cnL_checkoptions(L, 1, who, "dataset batch seed stream pass start shuffle augment drop_last threads shard shards");
   lua_settop(L, 1);
   lua_getfield(L, 1, "dataset");
   if (!luaL_testudata(L, 2, CNL_DATASET))
     return luaL_error(L, "%s: option 'dataset' must be a dataset, got %s", who, luaL_typename(L, 2));
   lua_Integer threads = cnL_optfield_integer(L, 1, who, "threads", 1);
+  lua_Integer shard = cnL_optfield_integer(L, 1, who, "shard", 1);
+  lua_Integer shards = cnL_optfield_integer(L, 1, who, "shards", 1);
+  if (shards < 1 || shards > 1 << 20) return luaL_error(L, "%s: shards must be from 1 to 2^20, got %I", who, shards);
+  if (shard < 1 || shard > shards) return luaL_error(L, "%s: shard must be from 1 to %I, got %I", who, shards, shard);
   CnLoaderConfig config = {
     .dataset = check_dataset(L, 2), .batch = cnL_field_integer(L, 1, who, "batch"),
     .seed = (uint64_t)cnL_optfield_integer(L, 1, who, "seed", 0),
@@ -270,6 +283,7 @@ static int make_loader(lua_State *L) {
     .shuffle = cnL_optfield_boolean(L, 1, who, "shuffle", 0),
     .drop_last = cnL_optfield_boolean(L, 1, who, "drop_last", 0), .augment = check_augment(L),
     .threads = threads < 0 || threads > 1024 ? -1 : (int)threads,
+    .shard = (int)shard - 1, .shards = (int)shards,
   };
   CnLoader **box = cnL_box(L, CNL_LOADER, 0);
   cnL_result(L, cn_loader_new(box, &config), 1);
@@ -285,7 +299,8 @@ void cnL_open_data(lua_State *L) {
                                               { NULL, NULL } };
   static const luaL_Reg dataset_meta[] = { { "__len", dataset_length }, { "__tostring", dataset_tostring },
                                            { NULL, NULL } };
-  static const luaL_Reg loader_methods[] = { { "waited", loader_waited }, { "close", loader_close }, { NULL, NULL } };
+  static const luaL_Reg loader_methods[] = { { "waited", loader_waited }, { "share", loader_share },
+                                             { "close", loader_close }, { NULL, NULL } };
   static const luaL_Reg loader_meta[] = { { "__len", loader_length }, { "__call", loader_next }, { NULL, NULL } };
   static const luaL_Reg functions[] = { { "shapes", make_shapes }, { "cifar", load_cifar }, { "loader", make_loader },
                                         { NULL, NULL } };

@@ -387,6 +387,60 @@ static void a_pass_holds_every_image_once(void **state) {
   cn_dataset_unref(d);
 }
 
+/* Reads a pass of `images` images by three shards with batches of 7 and puts them where they belong; every image must
+** come once, borrowed ones not counted. */
+static void read_shards(CnLoaderConfig config, int64_t images, float *values, int64_t *labels) {
+  int64_t sum = 0;
+  config.shards = 3;
+  for (config.shard = 0; config.shard < 3; config.shard++) {
+    CnLoader *l;
+    CnTensor *x, *y;
+    assert_int_equal(cn_loader_new(&l, &config), CN_OK);
+    assert_int_equal(cn_loader_batches(l), (images + 20) / 21);
+    for (int64_t b = 0; b < (images + 20) / 21; b++) {
+      int64_t own, all, whole = images - b * 21 < 21 ? images - b * 21 : 21;
+      assert_int_equal(cn_loader_next(l, &x, &y), CN_OK);
+      cn_loader_share(l, &own, &all);
+      assert_int_equal(all, whole);
+      assert_int_equal(own, (whole + 2 - config.shard) / 3);
+      assert_int_equal(x->shape[0], own > 0 ? own : 1);
+      int64_t first = b * 21 + (whole * config.shard + 2) / 3;
+      memcpy(values + first * 3072, cn_tensor_data(x), (size_t)own * 3072 * sizeof *values);
+      memcpy(labels + first, cn_tensor_data(y), (size_t)own * sizeof *labels);
+      sum += own;
+      cn_tensor_unref(x);
+      cn_tensor_unref(y);
+    }
+    assert_int_equal(cn_loader_next(l, &x, &y), CN_OK);
+    assert_null(x);
+    cn_loader_free(l);
+  }
+  assert_int_equal(sum, images);
+}
+
+static void shards_together_are_one_pass(void **state) {
+  (void)state;
+  const int64_t counts[] = { 84, 85, 86, 101 }; /* the last batch: full, 1, 2 and 17 of 21 images */
+  for (int i = 0; i < 4; i++) {
+    int64_t n = counts[i], labels[101], other_labels[101];
+    CnDataset *d;
+    assert_int_equal(cn_shapes_draw(&d, 5, "train", n), CN_OK);
+    float *one = malloc((size_t)n * 3072 * sizeof *one), *other = malloc((size_t)n * 3072 * sizeof *other);
+    CnLoaderConfig whole = config_for(d, 1);
+    whole.batch = 21;
+    assert_int_equal(read_pass(whole, 0, one, labels), n);
+    for (int threads = 0; threads < 3; threads += 2) {
+      memset(other, 0, (size_t)n * 3072 * sizeof *other);
+      read_shards(config_for(d, threads), n, other, other_labels);
+      assert_memory_equal(one, other, (size_t)n * 3072 * sizeof *one);
+      assert_memory_equal(labels, other_labels, (size_t)n * sizeof *labels);
+    }
+    free(one);
+    free(other);
+    cn_dataset_unref(d);
+  }
+}
+
 static void a_loader_stops_at_any_time(void **state) {
   (void)state;
   int64_t live = cn_tensor_live(), blocks = cn_memory_stats().blocks_live;
@@ -524,6 +578,10 @@ static void wrong_settings_are_refused(void **state) {
   bad = good;
   bad.pass = -1;
   assert_int_equal(cn_loader_new(&l, &bad), CN_EUSAGE);
+  bad = good;
+  bad.shards = bad.shard = 2;
+  assert_int_equal(cn_loader_new(&l, &bad), CN_EUSAGE);
+  assert_message("shard must be from 1 to 2, got 3");
   assert_int_equal(cn_shapes_draw(&d, 5, "train", 0), CN_EUSAGE);
   cn_dataset_unref(d);
 }
@@ -541,6 +599,7 @@ int main(void) {
     cmocka_unit_test(draws_are_even),
     cmocka_unit_test(batches_are_the_same_for_any_threads),
     cmocka_unit_test(a_pass_holds_every_image_once),
+    cmocka_unit_test(shards_together_are_one_pass),
     cmocka_unit_test(a_loader_stops_at_any_time),
     cmocka_unit_test(a_steady_loader_asks_the_system_for_nothing),
     cmocka_unit_test(failures_of_threads_reach_the_consumer),

@@ -102,6 +102,19 @@ T.describe("a loader", function()
     T.equal(#labels_of(loader { drop_last = true }), 48)
   end)
 
+  T.it("is shared out by shards", function()
+    local one, two = loader { shard = 1, shards = 3 }, loader { shard = 3, shards = 3 }
+    T.equal({ #one, #two }, { 3, 3 })
+    for own, all in pairs { [one] = { 8, 24 }, [two] = { 8, 24 } } do
+      own()
+      T.equal({ own:share() }, all)
+    end
+    for _ = 2, 3 do one() two() end
+    T.equal({ one:share() }, { 1, 2 })
+    T.equal({ two:share() }, { 0, 2 })
+    T.raises("shard must be from 1 to 2, got 3", loader, { shard = 3, shards = 2 })
+  end)
+
   T.it("normalises without augmentation exactly", function()
     local x = cnas.data.loader({ dataset = all, batch = 1 })()
     local pixel, value = all:image(1):totable()[1][1][1], x:totable()[1][1][1][1]
