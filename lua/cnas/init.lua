@@ -7,7 +7,8 @@ local cnas = require "cnas.engine"
 local args = require "cnas.args"
 
 local library = {
-  "arch", "args", "controller", "curriculum", "data", "metric", "model", "options", "run", "schedule",
+  "arch", "args", "controller", "curriculum", "data", "metric", "model", "nasbench201", "options",
+  "packed", "population", "run", "schedule",
 }
 
 package.loaded["cnas"] = cnas -- the library's own files may say require "cnas"

@@ -1,8 +1,10 @@
--- metric.lua - numbers that are watched over many steps. All can be kept by a run: state() and load() are exact.
+-- metric.lua - numbers that are watched over many steps, which a run can keep (state() and load() are exact), and what
+-- is said of whole lists of numbers: spread, rank correlation.
 
 local cnas = require "cnas"
 
-local metric = {}
+local rank = require "cnas.rank"
+local metric = { kendall = rank.kendall, spearman = rank.spearman }
 
 -- One f64 scalar of a state, and back.
 local function entry(name, number) return { name = name, tensor = cnas.tensor(number, { dtype = "f64" }) } end
@@ -45,5 +47,17 @@ function Mean:value() return self.weight > 0 and self.sum / self.weight or nil e
 function Mean:state() return { entry("sum", self.sum), entry("weight", self.weight) } end
 
 function Mean:load(state) self.sum, self.weight = state.sum:item(), state.weight:item() end
+
+--- Mean and standard deviation (of a sample: over n - 1) of a list of numbers; the deviation of a single one is 0.
+function metric.spread(list)
+  if #list == 0 then error("metric.spread: expected at least one number", 2) end
+  local mean, squares = 0.0, 0.0
+  for i, number in ipairs(list) do
+    local off = number - mean
+    mean = mean + off / i
+    squares = squares + off * (number - mean)
+  end
+  return mean, math.sqrt(squares / math.max(#list - 1, 1))
+end
 
 return metric

@@ -7,21 +7,24 @@
 --
 -- The type of an option is that of its default, or `type`: "integer", "number", "boolean" or "string". On the command
 -- line an underscore may be written as a dash; a boolean is --name or --no-name. A value comes from the command line,
--- else from the preset, else it is the default. The options of the run folder are there in every recipe. In the result,
--- a field that was not declared is an error.
+-- else from the preset, else it is the default. The options of the run folder are there in every recipe, but in one
+-- that says folder = false, because it makes none: it has --seed and --threads of them. In the result, a field that was
+-- not declared is an error.
 
 local args = require "cnas.args"
 
 local options = {}
 
 -- Options of every recipe. Those that do not change what is computed are `free`: a run may be resumed with another
--- value. Those of one start alone (`once`) are not taken from the run that is resumed.
+-- value. Those of one start alone (`once`) are not taken from the run that is resumed. Those that mean something
+-- without a run folder are there `anywhere`.
 local common = {
   { "out", short = "-o", type = "string", metavar = "DIR", once = true, help = "run folder (default: runs/RECIPE)" },
   { "resume", default = false, once = true, help = "go on with the run in this folder, with its options" },
   { "overwrite", default = false, once = true, help = "delete the run in this folder and start again" },
-  { "seed", default = 1, min = 0, help = "of everything that is random" },
-  { "threads", type = "integer", min = 1, free = true, help = "threads that compute (default: all processors)" },
+  { "seed", default = 1, min = 0, anywhere = true, help = "of everything that is random" },
+  { "threads", type = "integer", min = 1, free = true, anywhere = true,
+    help = "threads that compute (default: all processors)" },
   { "save_every", default = 600.0, min = 0, free = true, help = "seconds between checkpoints within an epoch" },
   { "keep", default = 3, min = 1, free = true, help = "how many checkpoints are kept" },
   { "color", default = "auto", choices = { "auto", "always", "never" }, free = true, help = "colours on the terminal" },
@@ -55,7 +58,11 @@ local function declare(spec)
   for _, declared in ipairs(spec) do add(declared, false) end
   for _, declared in ipairs(common) do
     local own = byname[declared[1]]
-    if not own then add(declared, true) elseif own.free == nil then own.free = declared.free end
+    if own then
+      if own.free == nil then own.free = declared.free end
+    elseif spec.folder ~= false or declared.anywhere then
+      add(declared, true)
+    end
   end
   return list, byname
 end

@@ -96,6 +96,14 @@ T.describe("options", function()
              { presets = { p = { y = 1 } }, { "x", default = 1 } }, {})
   end)
 
+  T.it("are without those of the run folder where the recipe says that it makes none", function()
+    local spec = { folder = false, { "epochs", default = 1 } }
+    T.equal(options.parse(spec, { "--seed", "7", "--threads", "2" }).seed, 7)
+    T.raises("unknown option '%-%-resume'", options.parse, spec, { "--resume" })
+    local _, text = options.parse(spec, { "--help" })
+    T.equal(text:find("--out", 1, true), nil)
+  end)
+
   T.it("of a recorded run come back, and must not be contradicted", function()
     local record, preset = options.record(parse("--preset", "quick", "--lr", "0.5", "--keep", "7"))
     T.equal(preset, "quick")
