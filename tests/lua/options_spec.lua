@@ -97,10 +97,10 @@ T.describe("options", function()
   end)
 
   T.it("are without those of the run folder where the recipe says that it makes none", function()
-    local spec = { folder = false, { "epochs", default = 1 } }
-    T.equal(options.parse(spec, { "--seed", "7", "--threads", "2" }).seed, 7)
-    T.raises("unknown option '%-%-resume'", options.parse, spec, { "--resume" })
-    local _, text = options.parse(spec, { "--help" })
+    local folderless = { folder = false, { "epochs", default = 1 } }
+    T.equal(options.parse(folderless, { "--seed", "7", "--threads", "2" }).seed, 7)
+    T.raises("unknown option '%-%-resume'", options.parse, folderless, { "--resume" })
+    local _, text = options.parse(folderless, { "--help" })
     T.equal(text:find("--out", 1, true), nil)
   end)
 
