@@ -7,13 +7,14 @@ local cnas = require "cnas.engine"
 local args = require "cnas.args"
 
 local library = {
-  "arch", "args", "controller", "curriculum", "data", "metric", "model", "nasbench201", "options",
-  "packed", "population", "run", "schedule",
+  "arch", "args", "controller", "curriculum", "data", "manual", "metric", "model", "nasbench201", "options",
+  "packed", "population", "repl", "run", "schedule",
 }
 
 package.loaded["cnas"] = cnas -- the library's own files may say require "cnas"
 
 return setmetatable(cnas, {
+  library = library,
   __index = function(self, name)
     if type(name) ~= "string" then return nil end
     for _, part in ipairs(library) do

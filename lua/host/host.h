@@ -17,6 +17,8 @@ enum {
   EXIT_BUSY = 6         /* the run folder is in use */
 };
 
+#define TYPED_CHUNK "input" /* what a line of the loop is called in messages */
+
 /* allocator.c: Lua's memory, from the C library, failing on purpose by the engine's count (base/memory.h). */
 lua_State *host_newstate(void);
 
@@ -24,6 +26,8 @@ lua_State *host_newstate(void);
 int host_traceback(lua_State *L); /* message handler: keeps the traceback, passes the error on as it came */
 /* Prints the error on top of the stack and its traceback to stderr, pops it, and returns its exit status. */
 int host_report(lua_State *L);
+/* The same for a line typed at the loop: only what the user called is traced, and only if there is something to see. */
+int host_report_typed(lua_State *L, bool color);
 /* Calls the function below `narg` arguments under host_traceback. */
 int host_call(lua_State *L, int narg, int nresults);
 /* A line for stderr, with "cnas: " in front. */
@@ -31,8 +35,8 @@ void host_complain(const char *format, ...) __attribute__((format(printf, 1, 2))
 
 /* signals.c: SIGINT and SIGTERM, for this Lua state, which lives on the calling thread. */
 void host_signals_install(lua_State *L);
-/* How long a program may go without looking before it is interrupted: 2 seconds at first. */
-void host_signals_grace(double seconds);
+/* How long a program may go without looking before it is interrupted: 2 seconds at first. Returns what held before. */
+double host_signals_grace(double seconds);
 /* Replaces coroutine.resume and .wrap by ones that tell signals.c which coroutine is running. */
 void host_signals_coroutines(lua_State *L);
 
@@ -47,7 +51,9 @@ void host_paths(lua_State *L);
 /* Puts the folder of a recipe behind the library in package.path. */
 void host_paths_add_folder_of(lua_State *L, const char *file);
 
-/* repl.c: reads, runs and prints until the end of the input; returns the exit status. */
-int host_repl(lua_State *L);
+/* repl.c: reads, runs and prints until the end of the input; returns the exit status. `color`: auto, always, never. */
+int host_repl(lua_State *L, const char *color);
+/* Adds interact(…), the loop for recipes, to the module on top of the stack. */
+void host_open_repl(lua_State *L);
 
 #endif

@@ -21,7 +21,9 @@ static const char usage[] =
   "A FILE that is not here is looked for beside the library: `cnas recipes/curriculum_search.lua` works anywhere.\n"
   "\n"
   "  -e CODE    run CODE; it finds the arguments behind it in `arg` and `...`\n"
-  "  -i         read code from the terminal or a pipe and print what it gives (after FILE or CODE, if any)\n"
+  "  -i         read code from the terminal or a pipe and print what it gives (after FILE or CODE, if any);\n"
+  "             :help there says more\n"
+  "  --color W  of -i: auto (on a terminal), always or never\n"
   "  --version  versions, instruction set and number of threads\n"
   "  --help     this text\n"
   "\n"
@@ -34,7 +36,8 @@ static const char usage[] =
   "  5  interrupted by Ctrl-C or SIGTERM; a run has saved itself and goes on with --resume\n"
   "  6  the run folder is in use by another process\n"
   "\n"
-  "Environment: CNAS_THREADS (threads of the kernels), CNAS_HOME (folder with lua/ and recipes/), NO_COLOR.\n";
+  "Environment: CNAS_THREADS (threads of the kernels), CNAS_HOME (folder with lua/ and recipes/), CNAS_HISTORY (file of\n"
+  "what was typed at -i; empty: none), NO_COLOR.\n";
 
 typedef struct Command {
   int argc;
@@ -42,6 +45,7 @@ typedef struct Command {
   int first; /* index of FILE, or of the first argument behind CODE; argc when there is none */
   const char *code;
   const char *file;
+  const char *color; /* auto, always or never */
   bool interactive, help, version;
   int status; /* of the program */
 } Command;
@@ -65,6 +69,10 @@ static bool parse(Command *c) {
       c->help = true;
     } else if (strcmp(argument, "--version") == 0 || strcmp(argument, "-v") == 0) {
       c->version = true;
+    } else if (strcmp(argument, "--color") == 0 || strncmp(argument, "--color=", 8) == 0) {
+      c->color = argument[7] == '=' ? argument + 8 : i + 1 < c->argc ? c->argv[++i] : "";
+      if (strcmp(c->color, "auto") != 0 && strcmp(c->color, "always") != 0 && strcmp(c->color, "never") != 0)
+        return wrong_usage(c, "--color must be auto, always or never, not", c->color);
     } else if (strcmp(argument, "-e") == 0) {
       if (i + 1 == c->argc) return wrong_usage(c, "no code behind", argument);
       c->code = c->argv[i + 1];
@@ -146,6 +154,7 @@ static int open_engine(lua_State *L) {
   luaopen_cnas_engine(L);
   cnL_open_dist(L);
   cnL_open_host(L);
+  host_open_repl(L);
   return 1;
 }
 
@@ -164,12 +173,12 @@ static int protected_main(lua_State *L) {
     if (!c->interactive) host_strict_globals(L);
     c->status = run_recipe(L, c);
   }
-  if (c->interactive && c->status != EXIT_USAGE && c->status != EXIT_INTERRUPTED) c->status = host_repl(L);
+  if (c->interactive && c->status != EXIT_USAGE && c->status != EXIT_INTERRUPTED) c->status = host_repl(L, c->color);
   return 0;
 }
 
 int main(int argc, char **argv) {
-  Command c = { .argc = argc, .argv = argv };
+  Command c = { .argc = argc, .argv = argv, .color = "auto" };
   host_threads_spin_shortly(argv);
   if (!parse(&c)) return c.status;
   if (c.help) fputs(usage, stdout);

@@ -20,7 +20,6 @@ void host_complain(const char *format, ...) {
   va_end(arguments);
 }
 
-
 /* The exit status for the error on top, and whether its traceback tells the user anything. */
 static int status_of(lua_State *L, bool *traced) {
   static const struct { const char *code; int status; bool traced; } table[] = {
@@ -83,18 +82,50 @@ int host_call(lua_State *L, int narg, int nresults) {
   return status;
 }
 
-int host_report(lua_State *L) {
-  bool traced;
-  int status = status_of(L, &traced);
+/* Replaces the error on top by its text, and returns its exit status. */
+static int error_to_text(lua_State *L, bool *traced) {
+  int status = status_of(L, traced);
   lua_pushcfunction(L, text_of);
   lua_pushvalue(L, -2);
   if (lua_pcall(L, 1, 1, 0) != LUA_OK) {
     lua_pop(L, 1);
     lua_pushfstring(L, "(an error that is a %s without text)", luaL_typename(L, -1));
   }
+  lua_replace(L, -2);
+  return status;
+}
+
+int host_report(lua_State *L) {
+  bool traced;
+  int status = error_to_text(L, &traced);
   host_complain("%s", lua_tostring(L, -1));
   if (traced && lua_rawgetp(L, LUA_REGISTRYINDEX, &traceback_key) == LUA_TSTRING)
     fprintf(stderr, "%s\n", lua_tostring(L, -1));
-  lua_settop(L, -3 - (traced ? 1 : 0));
+  lua_settop(L, -2 - (traced ? 1 : 0));
+  return status;
+}
+
+/* The lines of the traceback between the typed chunk and the function that raised. */
+static void print_typed_traceback(const char *text) {
+  static const char main_chunk[] = ": in main chunk";
+  const char *line = strchr(text, '\n'), *end = text + strlen(text);
+  for (const char *at = text; (at = strstr(at, "\n\t" TYPED_CHUNK ":")) != NULL; at++) {
+    const char *next = strchr(at + 1, '\n');
+    size_t length = next != NULL ? (size_t)(next - at) : strlen(at), tail = sizeof main_chunk - 1;
+    if (length > tail && memcmp(at + length - tail, main_chunk, tail) == 0) end = at;
+  }
+  while (line != NULL && line < end && strncmp(line, "\n\t[C]: in function 'error'", 26) == 0)
+    line = strchr(line + 1, '\n');
+  if (line != NULL && line < end) fprintf(stderr, "%.*s\n", (int)(end - line - 1), line + 1);
+}
+
+int host_report_typed(lua_State *L, bool color) {
+  bool traced;
+  int status = error_to_text(L, &traced);
+  fflush(stdout);
+  fprintf(stderr, color ? "\033[31m%s\033[0m\n" : "%s\n", lua_tostring(L, -1));
+  if (traced && lua_rawgetp(L, LUA_REGISTRYINDEX, &traceback_key) == LUA_TSTRING)
+    print_typed_traceback(lua_tostring(L, -1));
+  lua_settop(L, -2 - (traced ? 1 : 0));
   return status;
 }

@@ -48,7 +48,11 @@ static void on_signal(int signal_number) {
   errno = saved;
 }
 
-void host_signals_grace(double seconds) { grace = seconds; }
+double host_signals_grace(double seconds) {
+  double before = grace;
+  grace = seconds;
+  return before;
+}
 
 void host_signals_install(lua_State *L) {
   struct sigaction action;
