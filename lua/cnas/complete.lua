@@ -7,8 +7,8 @@
 local cnas = require "cnas"
 local manual = require "cnas.manual"
 
-local keywords = { "and", "break", "do", "else", "elseif", "end", "false", "for", "function", "goto", "if", "in", "local",
-                   "nil", "not", "or", "repeat", "return", "then", "true", "until", "while" }
+local keywords = { "and", "break", "do", "else", "elseif", "end", "false", "for", "function", "goto", "if", "in",
+                   "local", "nil", "not", "or", "repeat", "return", "then", "true", "until", "while" }
 local commands = { ":help", ":time on", ":time off", ":who", ":leave" }
 
 -- ---- words of the line ----
@@ -228,8 +228,8 @@ local function paths(content, quote)
   return list, #folder
 end
 
---- The candidates for the word that ends at `position` of `text` (default: its end), sorted, and where that word begins. Names
---- are those of `environment` (default: the globals).
+--- The candidates for the word that ends at `position` of `text` (default: its end), sorted, and where it begins. Names
+--- are those of `environment` (default: the loop's globals).
 return function(text, position, environment)
   if type(text) ~= "string" then error("complete: expected a text, got " .. type(text), 2) end
   environment = environment or require "cnas.repl".environment()
