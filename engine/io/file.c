@@ -104,7 +104,8 @@ int cn_sync_folder_of(const char *path) {
 /* ---- reading ---- */
 
 struct CnReader {
-  int fd;
+  int fd;             /* or, when negative, */
+  const char *memory; /* borrowed */
   uint64_t size;
   char *path;
 };
@@ -132,11 +133,31 @@ CnErr cn_reader_open(CnReader **out, const char *path) {
   return e;
 }
 
+CnErr cn_reader_open_memory(CnReader **out, const void *data, size_t size, const char *name) {
+  CnReader *r = cn_alloc(sizeof *r);
+  if (!r) return CN_EMEMORY;
+  *r = (CnReader){ .fd = -1, .memory = data, .size = size, .path = cn_strdup(name) };
+  CnErr e = r->path ? CN_OK : CN_EMEMORY;
+  if (e == CN_OK) *out = r;
+  else cn_reader_close(r);
+  return e;
+}
+
 uint64_t cn_reader_size(const CnReader *r) { return r->size; }
+const char *cn_reader_path(const CnReader *r) { return r->path; }
+
+/* As read_whole, from the bytes in memory. */
+static ssize_t copy_whole(const CnReader *r, void *to, uint64_t offset, size_t size) {
+  uint64_t left = offset < r->size ? r->size - offset : 0;
+  if (size > left) size = (size_t)left;
+  if (size) memcpy(to, r->memory + offset, size);
+  return (ssize_t)size;
+}
 
 CnErr cn_reader_get(CnReader *r, void *to, uint64_t offset, size_t size) {
   ssize_t n = -1;
-  if (lseek(r->fd, (off_t)offset, SEEK_SET) >= 0) n = read_whole(r->fd, to, size);
+  if (r->fd < 0) n = copy_whole(r, to, offset, size);
+  else if (lseek(r->fd, (off_t)offset, SEEK_SET) >= 0) n = read_whole(r->fd, to, size);
   if (n < 0) return cn_fail(CN_EIO, "cannot read %s: %s", r->path, strerror(errno));
   if ((size_t)n < size)
     return cn_fail(CN_EDATA, "%s ends after %llu bytes, expected at least %llu", r->path,

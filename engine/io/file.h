@@ -21,7 +21,10 @@ CnErr cn_file_read(char **out, size_t *size, const char *path, size_t limit);
 /* A file read by ranges; a range that ends beyond the file is CN_EDATA. */
 typedef struct CnReader CnReader;
 CnErr cn_reader_open(CnReader **out, const char *path);
+/* The same on bytes in memory, borrowed until close; `name` stands for the path in messages. */
+CnErr cn_reader_open_memory(CnReader **out, const void *data, size_t size, const char *name);
 uint64_t cn_reader_size(const CnReader *r);
+const char *cn_reader_path(const CnReader *r); /* borrowed */
 CnErr cn_reader_get(CnReader *r, void *to, uint64_t offset, size_t size);
 void cn_reader_close(CnReader *r); /* NULL is allowed */
 

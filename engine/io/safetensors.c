@@ -7,19 +7,16 @@
 #include <zlib.h>
 
 #include "base/memory.h"
-#include "io/file.h"
+#include "io/element.h"
 #include "io/json.h"
 
 #define HEADER_LIMIT 100000000u /* bytes, the format's own */
 #define METADATA "__metadata__"
 #define SUMS "crc32"
 
-static const struct {
-  const char *name;
-  int rank; /* place in the reference writer's order, which puts the largest first */
-} types[CN_DTYPES] = {
-  [CN_F32] = { "F32", 2 }, [CN_F64] = { "F64", 3 }, [CN_I64] = { "I64", 4 }, [CN_U8] = { "U8", 0 },
-  [CN_BF16] = { "BF16", 1 }
+/* What a type of ours is written as. Elements are numbered in the order of the reference writer: the largest first. */
+static const CnElement written[CN_DTYPES] = {
+  [CN_F32] = CN_EL_F32, [CN_F64] = CN_EL_F64, [CN_I64] = CN_EL_I64, [CN_U8] = CN_EL_U8, [CN_BF16] = CN_EL_BF16
 };
 
 static uint32_t crc_of(uint32_t crc, const void *data, size_t size) { return (uint32_t)crc32_z(crc, data, size); }
@@ -42,17 +39,17 @@ static int by_metadata_key(const void *a, const void *b) {
 
 typedef struct Entry {
   const char *name;
-  CnSpec spec;
+  CnElement element;
+  CnSpec spec; /* of the tensor that it becomes */
   uint64_t begin, end; /* bytes from the start of the data */
   bool summed;
   uint32_t crc;
 } Entry;
 
 struct CnSafetensors {
-  CnReader *file;     /* or, when NULL, */
-  const char *memory; /* borrowed */
+  CnReader *file;
+  const char *what;    /* the file, for messages; borrowed from it */
   uint64_t size, data; /* bytes of all; where the data begins */
-  char *what;         /* the file, for messages */
   cJSON *header, *sums;
   Entry *entries; /* by offset */
   int count;
@@ -67,14 +64,7 @@ void cn_safetensors_close(CnSafetensors *s) {
   cJSON_Delete(s->sums);
   cn_free(s->entries);
   cn_free(s->metadata);
-  cn_free(s->what);
   cn_free(s);
-}
-
-static CnErr get(CnSafetensors *s, void *to, uint64_t offset, size_t size) {
-  if (s->file) return cn_reader_get(s->file, to, offset, size);
-  if (size) memcpy(to, s->memory + offset, size);
-  return CN_OK;
 }
 
 static CnErr parse_header(CnSafetensors *s) {
@@ -82,7 +72,7 @@ static CnErr parse_header(CnSafetensors *s) {
   if (s->size < 8)
     return cn_fail(CN_EDATA, "%s: not a safetensors file: %llu bytes, expected at least 8", s->what,
                    (unsigned long long)s->size);
-  CN_TRY(get(s, length, 0, 8));
+  CN_TRY(cn_reader_get(s->file, length, 0, 8));
   uint64_t n = 0;
   for (int i = 7; i >= 0; i--) n = n << 8 | length[i];
   if (n > HEADER_LIMIT)
@@ -93,7 +83,7 @@ static CnErr parse_header(CnSafetensors *s) {
                    s->what, (unsigned long long)n, (unsigned long long)(s->size - 8));
   char *text = cn_alloc((size_t)n + 1);
   if (!text) return CN_EMEMORY;
-  CnErr e = get(s, text, 8, (size_t)n);
+  CnErr e = cn_reader_get(s->file, text, 8, (size_t)n);
   if (e == CN_OK && (n == 0 || text[0] != '{'))
     e = cn_fail(CN_EDATA, "%s: not a safetensors file: the header does not begin with '{'", s->what);
   if (e == CN_OK) e = cn_json_parse(&s->header, text, (size_t)n, s->what, CN_JSON_COUNTS);
@@ -106,23 +96,23 @@ static CnErr entry_fail(const CnSafetensors *s, const char *name, const char *re
   return cn_fail(CN_EDATA, "%s: tensor %s: %s", s->what, name, reason);
 }
 
-static CnErr parse_dtype(const CnSafetensors *s, CnDtype *out, const cJSON *item) {
+static CnErr parse_dtype(const CnSafetensors *s, Entry *entry, const cJSON *item) {
   const char *text = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(item, "dtype"));
   if (!text) return entry_fail(s, item->string, "dtype must be a string");
-  for (int i = 0; i < CN_DTYPES; i++) {
-    if (strcmp(types[i].name, text)) continue;
-    *out = (CnDtype)i;
+  for (int i = 0; i < CN_ELEMENTS; i++) {
+    if (strcmp(cn_element_safetensors((CnElement)i), text)) continue;
+    entry->element = (CnElement)i;
+    entry->spec.dtype = cn_element_dtype(entry->element);
     return CN_OK;
   }
-  return cn_fail(CN_EDATA, "%s: %s of tensor %s is not supported (F32, F64, I64, U8 and BF16 are)", s->what, text,
-                 item->string);
+  return cn_fail(CN_EDATA, "%s: tensor %s: type %.20s is not supported: expected F64, F32, F16, BF16, I64, I32, I16, I8, "
+                 "U8 or BOOL", s->what, item->string, text);
 }
 
-/* `bytes` becomes what the shape and type need. */
+/* `bytes`: of one element, becomes those of all. */
 static CnErr parse_shape(const CnSafetensors *s, CnSpec *spec, uint64_t *bytes, const cJSON *item) {
   const cJSON *shape = cJSON_GetObjectItemCaseSensitive(item, "shape"), *size;
   if (!cJSON_IsArray(shape)) return entry_fail(s, item->string, "shape must be an array");
-  *bytes = cn_dtype_size(spec->dtype);
   cJSON_ArrayForEach(size, shape) {
     if (!cJSON_IsNumber(size)) return entry_fail(s, item->string, "shape must hold whole numbers");
     if (spec->ndim == CN_MAX_DIMS) return entry_fail(s, item->string, "more than 6 dimensions are not supported");
@@ -137,8 +127,8 @@ static CnErr parse_entry(const CnSafetensors *s, Entry *entry, const cJSON *item
   if (!cJSON_IsObject(item) || cJSON_GetArraySize(item) != 3)
     return entry_fail(s, item->string, "expected {\"dtype\", \"shape\", \"data_offsets\"}");
   entry->name = item->string;
-  CN_TRY(parse_dtype(s, &entry->spec.dtype, item));
-  uint64_t bytes = 0;
+  CN_TRY(parse_dtype(s, entry, item));
+  uint64_t bytes = cn_element_size(entry->element);
   CN_TRY(parse_shape(s, &entry->spec, &bytes, item));
   const cJSON *offsets = cJSON_GetObjectItemCaseSensitive(item, "data_offsets");
   const cJSON *begin = cJSON_IsArray(offsets) ? offsets->child : NULL, *end = begin ? begin->next : NULL;
@@ -259,14 +249,14 @@ static CnErr parse(CnSafetensors *s) {
   return parse_sums(s);
 }
 
-static CnErr open_source(CnSafetensors **out, CnReader *file, const void *memory, uint64_t size, const char *name) {
+static CnErr open_reader(CnSafetensors **out, CnReader *file) {
   CnSafetensors *s = cn_alloc(sizeof *s);
   if (!s) {
     cn_reader_close(file);
     return CN_EMEMORY;
   }
-  *s = (CnSafetensors){ .file = file, .memory = memory, .size = size, .what = cn_strdup(name) };
-  CnErr e = s->what ? parse(s) : CN_EMEMORY;
+  *s = (CnSafetensors){ .file = file, .what = cn_reader_path(file), .size = cn_reader_size(file) };
+  CnErr e = parse(s);
   if (e == CN_OK) *out = s;
   else cn_safetensors_close(s);
   return e;
@@ -275,11 +265,13 @@ static CnErr open_source(CnSafetensors **out, CnReader *file, const void *memory
 CnErr cn_safetensors_open(CnSafetensors **out, const char *path) {
   CnReader *file;
   CN_TRY(cn_reader_open(&file, path));
-  return open_source(out, file, NULL, cn_reader_size(file), path);
+  return open_reader(out, file);
 }
 
 CnErr cn_safetensors_open_memory(CnSafetensors **out, const void *data, size_t size, const char *name) {
-  return open_source(out, NULL, data, size, name);
+  CnReader *file;
+  CN_TRY(cn_reader_open_memory(&file, data, size, name));
+  return open_reader(out, file);
 }
 
 int cn_safetensors_count(const CnSafetensors *s) { return s->count; }
@@ -298,14 +290,11 @@ CnErr cn_safetensors_read(CnTensor **out, CnSafetensors *s, int i) {
   const Entry *entry = &s->entries[i];
   CnTensor *t;
   CN_TRY(cn_tensor_new(&t, entry->spec.dtype, CN_DEVICE_CPU, entry->spec.ndim, entry->spec.shape));
-  size_t bytes = (size_t)(entry->end - entry->begin);
-  CnErr e = get(s, cn_tensor_data(t), s->data + entry->begin, bytes);
-  if (e == CN_OK && entry->summed) {
-    uint32_t crc = crc_of(0, cn_tensor_data(t), bytes);
-    if (crc != entry->crc)
-      e = cn_fail(CN_EDATA, "%s: tensor %s is damaged: its checksum is %08x, expected %08x", s->what, entry->name, crc,
-                  entry->crc);
-  }
+  uint32_t crc = 0;
+  CnErr e = cn_elements_read(t, s->file, s->data + entry->begin, entry->element, entry->summed ? &crc : NULL);
+  if (e == CN_OK && entry->summed && crc != entry->crc)
+    e = cn_fail(CN_EDATA, "%s: tensor %s is damaged: its checksum is %08x, expected %08x", s->what, entry->name, crc,
+                entry->crc);
   if (e == CN_OK) *out = t;
   else cn_tensor_unref(t);
   return e;
@@ -321,7 +310,7 @@ typedef struct Item { /* a tensor to be written */
 
 static int by_written_order(const void *a, const void *b) {
   const Item *x = a, *y = b;
-  int rank = types[y->tensor->dtype].rank - types[x->tensor->dtype].rank;
+  int rank = (int)written[x->tensor->dtype] - (int)written[y->tensor->dtype];
   return rank ? rank : strcmp(x->name, y->name);
 }
 
@@ -351,7 +340,7 @@ static bool add_entry(cJSON *header, const Item *item, uint64_t begin) {
   for (int i = 0; i < t->ndim; i++)
     n += (size_t)snprintf(text + n, sizeof text - n, "%s%lld", i ? "," : "", (long long)t->shape[i]);
   snprintf(text + n, sizeof text - n, "]");
-  bool ok = entry && cJSON_AddStringToObject(entry, "dtype", types[t->dtype].name);
+  bool ok = entry && cJSON_AddStringToObject(entry, "dtype", cn_element_safetensors(written[t->dtype]));
   ok = ok && cJSON_AddRawToObject(entry, "shape", text);
   uint64_t end = begin + cn_tensor_bytes(t);
   snprintf(text, sizeof text, "[%llu,%llu]", (unsigned long long)begin, (unsigned long long)end);
