@@ -20,8 +20,8 @@ CnDtype cn_element_dtype(CnElement element);
 const char *cn_element_safetensors(CnElement element);
 const char *cn_element_storage(CnElement element);
 
-/* Fills `to`, contiguous, on the CPU and of the element's dtype, with the values at `offset`. `crc`, when not NULL, goes
-** on with the bytes as they are in the file. */
+/* Fills `to`, contiguous, on the CPU and of the element's dtype, with the values at `offset`. `crc`, when not NULL,
+** goes on with the bytes as they are in the file. */
 CnErr cn_elements_read(CnTensor *to, CnReader *file, uint64_t offset, CnElement element, uint32_t *crc);
 
 /* `crc` goes on with `size` bytes at `offset`. */

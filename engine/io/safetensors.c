@@ -105,8 +105,8 @@ static CnErr parse_dtype(const CnSafetensors *s, Entry *entry, const cJSON *item
     entry->spec.dtype = cn_element_dtype(entry->element);
     return CN_OK;
   }
-  return cn_fail(CN_EDATA, "%s: tensor %s: type %.20s is not supported: expected F64, F32, F16, BF16, I64, I32, I16, I8, "
-                 "U8 or BOOL", s->what, item->string, text);
+  return cn_fail(CN_EDATA, "%s: tensor %s: type %.20s is not supported: expected F64, F32, F16, BF16, I64, I32, I16, "
+                 "I8, U8 or BOOL", s->what, item->string, text);
 }
 
 /* `bytes`: of one element, becomes those of all. */

@@ -20,8 +20,8 @@ typedef struct CnMetadata {
   const char *key, *value;
 } CnMetadata;
 
-/* Replaces `path` as cn_file_write does; the values go straight from the tensors to the file. Order: I64, F64, F32, BF16, U8,
-** each by name, as the reference writer does. */
+/* Replaces `path` as cn_file_write does; the values go straight from the tensors to the file. Order: I64, F64, F32,
+** BF16, U8, each by name, as the reference writer does. */
 CnErr cn_safetensors_save(const char *path, const CnNamedTensor *tensors, int count, const CnMetadata *metadata,
                           int metadata_count);
 

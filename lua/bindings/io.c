@@ -207,4 +207,5 @@ void cnL_open_io(lua_State *L) {
   cnL_open_json(L);
   cnL_open_image(L);
   cnL_open_draw(L);
+  cnL_open_pth(L);
 }

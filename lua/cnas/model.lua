@@ -62,10 +62,69 @@ local function format_of(path)
   args.fail("data", "%s: not a model: neither a safetensors file nor PyTorch's .pth, by its first bytes", path)
 end
 
---- The tensors of a file by name, in PyTorch's layout, and its metadata.
-function model.read(path)
-  if format_of(path) == "safetensors" then return cnas.safetensors.load(path) end
-  return cnas.pth.load(path)
+-- Under which of its names a checkpoint keeps the network's tensors.
+local USUAL = { "state_dict", "model_state_dict", "model", "network", "net" }
+
+local function is_tensor(value) return type(value) == "userdata" end
+
+local function has_tensors(value)
+  if type(value) ~= "table" then return false end
+  for _, entry in pairs(value) do if is_tensor(entry) then return true end end
+  return false
+end
+
+-- The table of tensors in what PyTorch saved: itself, or what lies under the prefix or one of the usual names.
+local function find_state(saved, prefix, path)
+  if prefix then
+    local state = saved
+    for name in prefix:gmatch "[^.]+" do state = type(state) == "table" and state[name] or nil end
+    if has_tensors(state) then return state end
+    args.fail("data", "%s: there are no tensors under '%s'", path, prefix)
+  end
+  if has_tensors(saved) then return saved end
+  for _, name in ipairs(type(saved) == "table" and USUAL or {}) do
+    if has_tensors(saved[name]) then return saved[name] end
+  end
+  local names = type(saved) == "table" and table.concat(args.keys(saved), ", ") or type(saved)
+  args.fail("data", "%s: it holds no table of tensors, and none under %s; it has: %s", path,
+            table.concat(USUAL, ", "), names)
+end
+
+-- The tensors of a .pth by name, and what else it says.
+local function read_pth(path, prefix)
+  local saved = cnas.pth.load(path)
+  local state = find_state(saved, prefix, path)
+  local tensors, metadata = {}, {}
+  for name, value in pairs(state) do
+    if is_tensor(value) and type(name) == "string" then tensors[name] = value end
+  end
+  for name, value in pairs(saved) do
+    if type(name) == "string" and value ~= state and not is_tensor(value) then metadata[name] = value end
+  end
+  return tensors, metadata
+end
+
+-- Networks that were trained on several devices by PyTorch have "module." in front of all names.
+local function strip_module(tensors, metadata)
+  local stripped = {}
+  for name, tensor in pairs(tensors) do
+    local rest = name:match "^module%.(.+)$"
+    if not rest then return tensors end
+    stripped[rest] = tensor
+  end
+  metadata.note = next(stripped) and "'module.' was taken off all names" or nil
+  return stripped
+end
+
+--- The tensors of a file by name, in PyTorch's layout, and its metadata: the strings of a safetensors file; of a .pth
+--- what lies beside the tensors. Options: prefix, where in a .pth the tensors are ("ema.state_dict"); without it they
+--- are looked for under the usual names. "module." in front of all names is taken off; metadata.note tells.
+function model.read(path, options)
+  local o = args.check("model.read", options or {}, { prefix = args.optional })
+  local tensors, metadata
+  if format_of(path) == "pth" then tensors, metadata = read_pth(path, o.prefix)
+  else tensors, metadata = cnas.safetensors.load(path) end
+  return strip_module(tensors, metadata), metadata
 end
 
 -- Fitting tensors into a network --------------------------------------------------------------------------------------
@@ -159,7 +218,7 @@ local function describe(where, tensors, metadata, options)
               .. "classifier.weight", where)
   end
   local about = inferred
-  local text = type(metadata) == "table" and metadata[KEY]
+  local text = metadata[KEY]
   if text then
     local read, said = pcall(cnas.json.decode, text, where .. ", metadata " .. KEY)
     if not read then error(said, 0) end
@@ -200,12 +259,13 @@ end
 
 --- A network with its weights, for evaluation, and what is known about it. `what`: the folder of an evaluation, a
 --- safetensors file, a PyTorch .pth, or the name of a published model. Options: arch, the cell of a file that does not
---- say it (as for cnas.arch); precision; and channels, layers, classes, in_channels, imagenet, auxiliary, which are
---- compared with the file when given.
+--- say it (as for cnas.arch); prefix, as for model.read; precision; and channels, layers, classes, in_channels,
+--- imagenet, auxiliary, which are compared with the file when given.
 function model.open(what, options)
   local o = args.check("model.open", options or {}, {
-    arch = args.optional, precision = args.optional, channels = args.optional, layers = args.optional,
-    classes = args.optional, in_channels = args.optional, imagenet = args.optional, auxiliary = args.optional,
+    arch = args.optional, prefix = args.optional, precision = args.optional, channels = args.optional,
+    layers = args.optional, classes = args.optional, in_channels = args.optional, imagenet = args.optional,
+    auxiliary = args.optional,
   })
   if type(what) ~= "string" then error("model.open: expected a path or a name, got " .. type(what), 2) end
   local path = find_file(what)
@@ -222,7 +282,7 @@ end
 
 --- The same for a file alone, of any format.
 function model.open_file(path, options)
-  local tensors, metadata = model.read(path)
+  local tensors, metadata = model.read(path, { prefix = options.prefix })
   local about = describe(path, tensors, metadata, options)
   local net = cnas.network {
     genotype = about.genotype, channels = about.channels, layers = about.layers, classes = about.classes,
@@ -230,7 +290,7 @@ function model.open_file(path, options)
     precision = options.precision, rng = false,
   }
   model.fill(net, tensors, path)
-  about.path = path
+  about.path, about.note = path, metadata.note
   return net:train(false), about
 end
 

@@ -44,7 +44,7 @@ T.describe("a model's file", function()
   end
 
   T.it("has PyTorch's names and layouts", function()
-    local tensors, metadata = cnas.model.read(saved(false))
+    local tensors, metadata = cnas.model.read((saved(false)))
     T.equal(tensors["stem.0.weight"]:shape(), { 12, 3, 3, 3 })
     T.equal(tensors["cells.0._ops.0.op.1.weight"]:shape(), { 4, 1, 3, 3 })
     T.equal(tensors["classifier.weight"]:shape(), { 5, 64 })
