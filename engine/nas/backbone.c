@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "nn/weights.h"
+#include "tensor/watch.h"
 
 /* ---- building ---- */
 
@@ -201,6 +202,7 @@ CnErr cn_backbone_forward(CnModule *m, const CnBackbone *b, CnTensor **logits, C
                           const CnCellCall call[2]) {
   Waiting w = { .after = { 0 } };
   CnFeature y = { 0 };
+  CnWork before = cn_work_for(m);
   if (tapped != NULL) *tapped = NULL;
   CnErr e = run_stems(m, b, images, &w, &y);
   if (e == CN_OK) e = run_cells(m, b, &w, &y, tapped, call);
@@ -209,6 +211,7 @@ CnErr cn_backbone_forward(CnModule *m, const CnBackbone *b, CnTensor **logits, C
   cn_feature_clear(&w.after);
   if (e == CN_OK) e = classify(m, logits, &y);
   cn_feature_clear(&y);
+  cn_work = before;
   if (e != CN_OK && tapped != NULL) {
     cn_tensor_unref(*tapped);
     *tapped = NULL;

@@ -13,6 +13,7 @@
 
 #include "nas/operations.h"
 #include "nn/weights.h"
+#include "tensor/watch.h"
 
 #define STATES (CN_MAX_NODES + 2)
 #define FIRST_OP 2 /* slot of the first operation */
@@ -234,7 +235,9 @@ CnErr cn_cell_bring(const CnModule *const *cells, const int *inputs, int n, CnFe
                     int *failed) {
   CnModule *preprocess[3];
   for (int i = 0; i < n; i++) preprocess[i] = cells[i]->slots[inputs[i]].child;
+  CnWork before = cn_work_for(preprocess[0]); /* what they do together is laid to the first */
   CnErr e = cn_modules_pass(preprocess, n, out, y, failed);
+  cn_work = before;
   return e == CN_OK ? CN_OK : cn_fail_within(e, "in %s: ", cells[*failed]->slots[inputs[*failed]].name);
 }
 
@@ -242,12 +245,14 @@ CnErr cn_cell_forward(CnModule *m, CnFeature *out, CnFeature brought[2], const C
   const Cell *c = m->data;
   CnFeature state[STATES] = { brought[0], brought[1] };
   Route r;
+  CnWork before = cn_work_for(m);
   brought[0] = brought[1] = (CnFeature){ 0 };
   CnErr e = find_route(m, call, &r);
   for (int i = 0; i < 2 && e == CN_OK; i++) e = keep_in_precision(c, &state[i]);
   if (e == CN_OK) e = run_nodes(c, &r, state, call);
   if (e == CN_OK) e = join_nodes(c, &r, state, out);
   for (int i = 0; i < STATES; i++) cn_feature_clear(&state[i]);
+  cn_work = before;
   return e;
 }
 

@@ -9,6 +9,7 @@
 
 #include "base/memory.h"
 #include "tensor/autograd.h"
+#include "tensor/watch.h"
 
 #define NAME_SIZE 512 /* bytes of a full name */
 
@@ -121,12 +122,20 @@ int cn_module_children(const CnModule *m) {
 CnErr cn_module_forward(CnModule *m, CnTensor **out, CnTensor *const *x, int nx) {
   if (m->kind->forward == NULL)
     return cn_fail(CN_EUSAGE, "%s: cannot be called with tensors alone", m->kind->name);
-  return m->kind->forward(m, out, x, nx);
+  CnWork before = cn_work_for(m);
+  CnErr e = m->kind->forward(m, out, x, nx);
+  cn_work = before;
+  return e;
 }
 
 CnErr cn_module_pass(CnModule *m, CnFeature *out, const CnFeature *x) {
   CnTensor *written, *y;
-  if (m->kind->pass != NULL) return m->kind->pass(m, out, x);
+  if (m->kind->pass != NULL) {
+    CnWork before = cn_work_for(m);
+    CnErr e = m->kind->pass(m, out, x);
+    cn_work = before;
+    return e;
+  }
   CN_TRY(cn_feature_write(x, &written));
   CnErr e = cn_module_forward1(m, &y, written);
   cn_tensor_unref(written);

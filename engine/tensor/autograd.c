@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "tensor/watch.h"
 
 typedef struct Saved {
   CnTensor *tensor; /* detached alias, or NULL */
@@ -33,6 +34,7 @@ typedef struct Result { /* an output */
 struct CnNode {
   int refs;
   bool spent;          /* backward has passed and freed the values */
+  const void *owner;   /* for whom it ran, see watch.h */
   uint64_t number;     /* rising in order of creation */
   uint64_t walk;       /* the backward that has reached it last */
   CnNode *next;        /* in the list of nodes being freed */
@@ -115,6 +117,7 @@ static CnNode *node_new(CnTensor *const *in, int nin, CnTensor *const *out, int 
   CnNode *node = cn_alloc_zeroed(sizeof *node + (size_t)nin * sizeof node->source[0]);
   if (!node) return NULL;
   node->refs = 1;
+  node->owner = cn_work.owner;
   node->number = ++created;
   node->nin = nin;
   node->nout = nout;
@@ -292,7 +295,7 @@ static CnErr run_kernel(CnNode *node, CnCall *call) {
     if (!call->add[i])
       CN_TRY(cn_tensor_new(&call->gin[i], spec->dtype, node->device, spec->ndim, spec->shape));
   }
-  return kernel(call);
+  return cn_run_watched(kernel, call);
 }
 
 /* Runs one node's backward: gradients of its inputs into gin, their factors (of what the node saved) borrowed. */
@@ -365,6 +368,7 @@ static CnErr deliver(CnNode *node, int i, CnTensor *g, CnTensor *factor) {
 
 static CnErr step_back(CnNode *node, bool retain) {
   CnTensor *gin[CN_MAX_INPUTS] = { NULL }, *factor[CN_MAX_INPUTS] = { NULL };
+  cn_work.owner = node->owner;
   CnErr e = run_node(node, gin, factor);
   for (int i = 0; i < node->nout; i++) /* before delivery: a view's gin may share its storage */
     gradient_clear(&node->result[i]);
@@ -425,7 +429,10 @@ CnErr cn_backward(CnTensor *loss, CnTensor *gradient, bool retain) {
   if (!cn_tensor_tracked(loss))
     return cn_fail(CN_EUSAGE, "backward: the loss does not depend on any tensor that requires a gradient");
   bool before = cn_grad_enable(false);
+  CnWork work = cn_work;
+  cn_work.backward = true;
   CnErr e = backward(loss, gradient, retain);
+  cn_work = work;
   cn_grad_enable(before);
   return e;
 }

@@ -12,6 +12,7 @@
 #include "tensor/composed.h"
 #include "tensor/shape.h"
 #include "tensor/view.h"
+#include "tensor/watch.h"
 
 /* Functions of view and composed rows, by kind. */
 #define FUNCTIONS_CN_KERNEL(id) NULL, NULL
@@ -221,7 +222,7 @@ static CnErr run_kernel(CnCall *call) {
     const CnSpec *spec = &call->out_spec[i];
     CN_TRY(cn_tensor_new(&call->out[i], spec->dtype, call->device, spec->ndim, spec->shape));
   }
-  return kernel(call);
+  return cn_run_watched(kernel, call);
 }
 
 /* In place: the first input may have any strides; then a contiguous copy is written and copied back. */
@@ -234,7 +235,7 @@ static CnErr run_inplace(CnCall *call, CnTensor *original) {
   CN_TRY(call->op->shape(call));
   for (int i = 0; i < call->nin; i++) /* which of them the kernel writes is the row's business */
     if (call->in[i]) call->in[i]->storage->version++;
-  CN_TRY(kernel(call));
+  CN_TRY(cn_run_watched(kernel, call));
   return call->in[0] == original ? CN_OK : cn_tensor_copy(original, call->in[0]);
 }
 
@@ -248,7 +249,7 @@ static CnErr run(CnCall *call, CnTensor *const *in) {
   const CnOp *op = call->op;
   if (op->kind == CN_COMPOSED) return op->forward(call);
   if (op->kind == CN_INPLACE) return run_inplace(call, in[0]);
-  CN_TRY(op->kind == CN_VIEW ? op->forward(call) : run_kernel(call));
+  CN_TRY(op->kind == CN_VIEW ? cn_run_watched(op->forward, call) : run_kernel(call));
   bool floats = cn_dtype_is_float(call->dtype) && cn_dtype_is_float(call->out[0]->dtype);
   bool differentiable = op->kind != CN_FORWARD && floats;
   return differentiable && cn_grad_enabled() && any_tracked(call) ? cn_node_record(call) : CN_OK;

@@ -12,5 +12,6 @@ int luaopen_cnas_engine(lua_State *L) {
   cnL_open_nas(L);
   cnL_open_io(L);
   cnL_open_data(L);
+  cnL_open_trace(L);
   return 1;
 }

@@ -9,6 +9,7 @@ void cnL_open_json(lua_State *L);
 void cnL_open_image(lua_State *L);
 void cnL_open_draw(lua_State *L);
 void cnL_open_pth(lua_State *L); /* after json */
+void cnL_open_onnx(lua_State *L);
 
 /* A pushed box for one block of cn_alloc, so that a Lua error on the way does not lose it. */
 char **cnL_newblock(lua_State *L);

@@ -16,6 +16,10 @@ void cnL_keep(lua_State *L, CnModule *m);
 /* A space given to a function: userdata of cnas.space. */
 CnSpace *cnL_checkspace(lua_State *L, int arg);
 
+/* trace.c: pushes the table of the full names of `m` (NULL: empty) and of all modules in it, by their addresses as light
+** userdata; the name of `m` itself is "". */
+void cnL_push_paths(lua_State *L, CnModule *m);
+
 /* genotype.c: adds `genotype` to the module on top of the stack. */
 void cnL_open_genotype(lua_State *L);
 

@@ -7,7 +7,7 @@ local cnas = require "cnas.engine"
 local args = require "cnas.args"
 
 local library = {
-  "arch", "args", "controller", "curriculum", "data", "manual", "metric", "model", "nasbench201", "options",
+  "arch", "args", "controller", "curriculum", "data", "manual", "metric", "model", "nasbench201", "onnx", "options",
   "packed", "population", "repl", "run", "schedule",
 }
 
