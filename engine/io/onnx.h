@@ -1,9 +1,10 @@
 /* onnx.h - ONNX models: a graph of named nodes on named values, its constants, and what else a file says.
 **
-** A model is built by adding to it, or read from a file; the same functions look into both. It is plain data: what nodes
-** compute is the business of lua/cnas/onnx.lua. Files are of IR version 7 and opset 13; the reader takes IR versions
-** 3 to 10 and any opset, but only constants of f32 and i64 that are stored as raw bytes in the file itself, and no
-** graphs within nodes. Same model, same bytes. A build without ONNX has none of these functions (CN_WITH_ONNX). */
+** A model is built by adding to it, or read from a file; the same functions look into both. It is plain data: what
+** nodes compute is the business of lua/cnas/onnx.lua. Files are of IR version 7 and opset 13; the reader takes IR
+** versions 3 to 10 and any opset, but only constants of f32 and i64 that are stored as raw bytes in the file itself,
+** and no graphs within nodes. Same model, same bytes. A build without ONNX has none of these functions (CN_WITH_ONNX).
+** */
 #ifndef CN_ONNX_H
 #define CN_ONNX_H
 

@@ -1,8 +1,8 @@
 /* trace.h - which rows a computation runs, on which values: its graph, as data.
 **
-** While a trace is on, every row that runs in its thread is noted. A value is what one tensor holds; a tensor on the same
-** memory, of the same shape and strides, is the same value. Values that no row has made are the computation's inputs and
-** constants. A trace keeps all its tensors. */
+** While a trace is on, every row that runs in its thread is noted. A value is what one tensor holds; a tensor on the
+** same memory, of the same shape and strides, is the same value. Values that no row has made are the computation's
+** inputs and constants. A trace keeps all its tensors. */
 #ifndef CN_TRACE_H
 #define CN_TRACE_H
 

@@ -1,7 +1,7 @@
 /* watch.h - being told of every row that runs: what tracing and profiling are made of.
 **
-** A thread has at most one watcher. Without one a row costs one comparison more. Composed rows are not told of, the rows
-** that they are made of are. Modules say for whom they work, so that time can be laid to someone's account. */
+** A thread has at most one watcher. Without one a row costs one comparison more. Composed rows are not told of, the
+** rows that they are made of are. Modules say for whom they work, so that time can be laid to someone's account. */
 #ifndef CN_WATCH_H
 #define CN_WATCH_H
 

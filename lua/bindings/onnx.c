@@ -1,10 +1,10 @@
 /* onnx.c - cnas.onnx_model: ONNX files to tables and back. What nodes mean is lua/cnas/onnx.lua's business.
 **
 ** A model is { ir_version =, opset =, producer =, producer_version =, graph = "name", metadata = { key = "text" },
-** inputs = { { name =, type = "f32", shape = { "N", 3, 32, 32 } } }, outputs = { … }, constants = { { name =, tensor = }
-** }, nodes = { { op = "Conv", name =, inputs = { "x", "w" }, outputs = { "y" }, attributes = { pads = { 1, 1, 1, 1 },
-** group = 1, epsilon = 1e-5, auto_pad = "VALID" } } } }. Attributes are integers, floats, lists of integers, texts. Keys
-** are written in the order of their bytes. */
+** inputs = { { name =, type = "f32", shape = { "N", 3, 32, 32 } } }, outputs = { … }, constants = {
+** { name =, tensor = } }, nodes = { { op = "Conv", name =, inputs = { "x", "w" }, outputs = { "y" }, attributes = {
+** pads = { 1, 1, 1, 1 }, group = 1, epsilon = 1e-5, auto_pad = "VALID" } } } }. Attributes are integers, floats, lists
+** of integers, texts. Keys are written in the order of their bytes. */
 #include <stdlib.h>
 #include <string.h>
 

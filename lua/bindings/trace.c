@@ -1,9 +1,10 @@
 /* trace.c - cnas.trace(f, x [, module]): the rows that a function of one tensor runs, as tables.
 **
-** The graph comes as { rows = { { row = "conv2d", at = "stem.0", inputs = { 1, 2, false }, outputs = { 3 }, attributes =
-** { stride = { 1, 1 }, … } }, … }, values = { tensors }, names = { [2] = "stem.0.weight", … }, input =, output = }:
-** inputs and outputs are indices of values, false where an optional input is not given; dimensions count from 1, or
-** from the end when they are negative. Names of values and of places (`at`) are those of the module. */
+** The graph comes as { rows = { { row = "conv2d", at = "stem.0", inputs = { 1, 2, false }, outputs = { 3 },
+** attributes = { stride = { 1, 1 }, … } }, … }, values = { tensors }, names = { [2] = "stem.0.weight", … },
+** input =, output = }: inputs and outputs are indices of values, false where an optional input is not given;
+** dimensions count from 1, or from the end when they are negative. Names of values and of places (`at`) are those of
+** the module. */
 #include <stdio.h>
 #include <string.h>
 

@@ -4,10 +4,10 @@
 --   local model = cnas.onnx.read "net.onnx"
 --   local logits = cnas.onnx.run(model, x)                     -- x (N,H,W,C), as everywhere here
 --
--- What is exported is what one call runs: the rows of a trace (cnas.trace), each written as nodes of ONNX. So whatever is
--- made of layers is exported alike, a recipe's own operation too; so is a function around a network, such as
--- function(x) return cnas.softmax(net(x)) end, with the network in option `module` for the names. Add a row of your own
--- to cnas.onnx.rows. After writing, the file is read back and run by an interpreter that knows nothing of this
+-- What is exported is what one call runs: the rows of a trace (cnas.trace), each written as nodes of ONNX. So whatever
+-- is made of layers is exported alike, a recipe's own operation too; so is a function around a network, such as
+-- function(x) return cnas.softmax(net(x)) end, with the network in option `module` for the names. Add a row of your
+-- own to cnas.onnx.rows. After writing, the file is read back and run by an interpreter that knows nothing of this
 -- (onnx_run.lua), and must give what the network gives.
 
 local cnas = require "cnas"
@@ -82,7 +82,7 @@ function Graph:weight(row, i)
   return self.trace.values[value], self.trace.names[value]
 end
 
--- Where a row runs, for messages: "cells.3._ops.2.op (my_op)".
+-- Where a row runs, for messages: "cells.3._ops.2.op (operation my_op)".
 function Graph:place(row)
   local place = row.at == "" and "the network" or row.at
   local operation = self.operation and self.operation(row.at)
@@ -90,7 +90,7 @@ function Graph:place(row)
 end
 
 -- The name that a row's node should have: its weights' where it has some, else its place and what it is.
-function Graph:called(row, name)
+local function called_as(row, name)
   if name then return (name:gsub("%.[^.]*$", "")) end
   return (row.at == "" and "" or row.at .. "/") .. row.row
 end
@@ -154,7 +154,7 @@ function onnx.rows.conv2d(g, row)
   if a.relu then x = rectified(g, x) end
   local weight, name = g:weight(row, 2) -- (KH,KW,I/groups,O)
   local bias, bias_name = g:weight(row, 3)
-  local called = g:called(row, name)
+  local called = called_as(row, name)
   local inputs = { x, g:constant(name or called .. ".weight", weight:permute { 4, 3, 1, 2 }) }
   if bias then inputs[3] = g:constant(bias_name or called .. ".bias", bias) end
   local attributes = window({ weight:size(1), weight:size(2) }, a.stride, a.padding, a.dilation)
@@ -167,39 +167,38 @@ function onnx.rows.batch_norm(g, row)
     args.fail("usage", "onnx: %s normalises by the statistics of the batch: only networks in evaluation, with running "
               .. "statistics, can be exported (net:train(false); a supernet has none)", g:place(row))
   end
-  local inputs, named = { g:value(row.inputs[1]) }, nil
+  local inputs = { g:value(row.inputs[1]) }
   local mean, mean_name = g:weight(row, 4)
-  local called = g:called(row, mean_name)
+  local called = called_as(row, mean_name)
   for i, part in ipairs { "weight", "bias", "running_mean", "running_var" } do
     local tensor, name = g:weight(row, i + 1)
     if not tensor then tensor = i == 1 and cnas.ones(mean:size(1)) or cnas.zeros(mean:size(1)) end
-    named = name or called .. "." .. part
-    inputs[i + 1] = g:constant(named, tensor)
+    inputs[i + 1] = g:constant(name or called .. "." .. part, tensor)
   end
   return g:node("BatchNormalization", called, inputs, { epsilon = row.attributes.eps })
 end
 
 function onnx.rows.max_pool2d(g, row)
   local a = row.attributes
-  return g:node("MaxPool", g:called(row), { g:value(row.inputs[1]) }, window(a.kernel, a.stride, a.padding))
+  return g:node("MaxPool", called_as(row), { g:value(row.inputs[1]) }, window(a.kernel, a.stride, a.padding))
 end
 
 function onnx.rows.avg_pool2d(g, row)
   local a = row.attributes
   local attributes = window(a.kernel, a.stride, a.padding)
   attributes.count_include_pad = 0 -- the padding is not counted
-  return g:node("AveragePool", g:called(row), { g:value(row.inputs[1]) }, attributes)
+  return g:node("AveragePool", called_as(row), { g:value(row.inputs[1]) }, attributes)
 end
 
 function onnx.rows.global_avg_pool2d(g, row)
-  local pooled = g:node("GlobalAveragePool", g:called(row), { g:value(row.inputs[1]) })
+  local pooled = g:node("GlobalAveragePool", called_as(row), { g:value(row.inputs[1]) })
   return g:node("Flatten", pooled .. "/flatten", { pooled }, { axis = 1 })
 end
 
 -- Every stride-th pixel from an offset that may lie outside: zeros around it, then a slice with steps.
 function onnx.rows.subsample2d(g, row)
   local a, shape = row.attributes, g.trace.values[row.inputs[1]]:shape()
-  local x, called = g:value(row.inputs[1]), g:called(row)
+  local x, called = g:value(row.inputs[1]), called_as(row)
   local pads, starts = { 0, 0, 0, 0, 0, 0, 0, 0 }, {}
   for d = 1, 2 do
     local size, offset = shape[1 + d], a.offset[d]
@@ -220,13 +219,13 @@ function onnx.rows.concat(g, row)
   local inputs, dims = {}, rank(g, row.outputs[1])
   for i, value in ipairs(row.inputs) do inputs[i] = g:value(value, dims) end
   if #inputs == 1 then return inputs[1] end
-  return g:node("Concat", g:called(row), inputs, { axis = axis(row.attributes.dim, dims) })
+  return g:node("Concat", called_as(row), inputs, { axis = axis(row.attributes.dim, dims) })
 end
 
 function onnx.rows.linear(g, row)
   local weight, name = g:weight(row, 2) -- (I,O)
   local bias, bias_name = g:weight(row, 3)
-  local called = g:called(row, name)
+  local called = called_as(row, name)
   local inputs = { g:value(row.inputs[1]), g:constant(name or called .. ".weight", weight:transpose(1, 2)) }
   if bias then inputs[3] = g:constant(bias_name or called .. ".bias", bias) end
   return g:node("Gemm", called, inputs, { transB = 1 })
@@ -238,26 +237,26 @@ function onnx.rows.relu(g, row) return rectified(g, g:value(row.inputs[1])) end
 function onnx.rows.scale(g, row)
   local y, a = g:value(row.inputs[1]), row.attributes
   local function number(v) return g:constant(("number %.17g"):format(v), cnas.tensor(v, { dtype = "f32" })) end
-  if a.factor ~= 1 then y = g:node("Mul", g:called(row), { y, number(a.factor) }) end
-  if a.shift ~= 0 then y = g:node("Add", g:called(row), { y, number(a.shift) }) end
+  if a.factor ~= 1 then y = g:node("Mul", called_as(row), { y, number(a.factor) }) end
+  if a.shift ~= 0 then y = g:node("Add", called_as(row), { y, number(a.shift) }) end
   return y
 end
 
 for row_name, op in pairs { add = "Add", sub = "Sub", mul = "Mul", div = "Div" } do
   onnx.rows[row_name] = function(g, row)
     local dims = rank(g, row.outputs[1])
-    return g:node(op, g:called(row), { g:value(row.inputs[1], dims), g:value(row.inputs[2], dims) })
+    return g:node(op, called_as(row), { g:value(row.inputs[1], dims), g:value(row.inputs[2], dims) })
   end
 end
 
 for row_name, op in pairs { neg = "Neg", exp = "Exp", log = "Log", sqrt = "Sqrt", abs = "Abs", tanh = "Tanh",
                             sigmoid = "Sigmoid" } do
-  onnx.rows[row_name] = function(g, row) return g:node(op, g:called(row), { g:value(row.inputs[1]) }) end
+  onnx.rows[row_name] = function(g, row) return g:node(op, called_as(row), { g:value(row.inputs[1]) }) end
 end
 
 for row_name, op in pairs { softmax = "Softmax", log_softmax = "LogSoftmax" } do
   onnx.rows[row_name] = function(g, row)
-    return g:node(op, g:called(row), { g:value(row.inputs[1]) },
+    return g:node(op, called_as(row), { g:value(row.inputs[1]) },
                   { axis = axis(row.attributes.dim, rank(g, row.inputs[1])) })
   end
 end
@@ -305,8 +304,8 @@ local function fold_into(conv, constant, scale, shift, first, set)
   return first + channels
 end
 
---- A copy of the model in which every batch normalisation right behind a convolution (or behind several that are joined)
---- is part of that convolution's weights.
+--- A copy of the model in which every batch normalisation right behind a convolution (or behind several that are
+--- joined) is part of that convolution's weights.
 function onnx.folded(model)
   local maker, readers = uses(model)
   local constant, replaced = {}, {}
@@ -448,13 +447,12 @@ function onnx.compare(path, f, options)
   return difference, spread, largest
 end
 
---- Exports a network, or a function of images, to the file. Options: size (of the images: one number, or { height, width
---- }; 32), channels (of the images; 3), fold (batch normalisations into convolutions; false), check (true: read it back,
---- run it and compare), tolerance (of that, as part of what logits differ from
---- image to image; 1e-2), metadata (texts by key), graph (its
---- name), module (where f is a function: for names), genotype and layers (names of operations in messages). The network
---- is left in evaluation. Returns { nodes =, parameters =, bytes =, ir_version =, opset =, difference =, spread =, largest
---- = }; a file that does not pass the check is not there afterwards.
+--- Exports a network, or a function of images, to the file. Options: size (of the images: one number, or { height,
+--- width }; 32), channels (of the images; 3), fold (batch normalisations into convolutions; false), check (true: read
+--- it back, run it and compare), tolerance (of that, as part of what logits differ by from image to image; 1e-2),
+--- metadata (texts by key), graph (its name), module (where f is a function: for names), genotype and layers (names of
+--- operations in messages). The network is left in evaluation. Returns { nodes =, parameters =, bytes =, ir_version =,
+--- opset =, difference =, spread =, largest = }; a file that does not pass the check is not there afterwards.
 function onnx.export(path, f, options)
   local given = {}
   for key, value in pairs(options or {}) do given[key] = value end
@@ -473,7 +471,7 @@ function onnx.export(path, f, options)
     save(unchecked, model)
     local ok, e = pcall(function()
       report.difference, report.spread, report.largest = onnx.compare(unchecked, f)
-      if not (report.difference <= math.max(tolerance * report.spread, 1e-6 * report.largest)) then
+      if report.difference > math.max(tolerance * report.spread, 1e-6 * report.largest) then
         args.fail("data", "%s: the file's logits differ by %.3g from the network's, which differ by %.3g from image to "
                   .. "image: not written", path, report.difference, report.spread)
       end

@@ -1,8 +1,8 @@
 -- onnx_run.lua - runs an ONNX model node by node: the graph inputs, each node's operation, the first output.
 --
 -- It knows the operations that lua/cnas/onnx.lua writes, by what ONNX says of them (opset 13), and nothing of networks:
--- a file is checked with it. Images are held as (N,H,W,C), so a value of four dimensions is (N,C,H,W) in the file and has
--- its channels last here; all else is held as in the file. Every value is let go when its last reader has run.
+-- a file is checked with it. Images are held as (N,H,W,C): a value of four dimensions is (N,C,H,W) in the file and has
+-- its channels last here. All else is held as in the file. Every value is let go when its last reader has run.
 
 local cnas = require "cnas"
 local args = require "cnas.args"
