@@ -18,36 +18,56 @@
 
 #define ATTEMPTS 4 /* in a row that bring nothing new before giving up */
 
-/* Reads the whole of `file` into a sum, as 32 digits in `text`. */
-static CnErr md5_sum(char text[33], FILE *file, const char *path) {
+/* A checksum: what it is called, how it is made, and the digits with which it must begin. */
+typedef struct Sum {
+  const char *name;
+  const EVP_MD *(*kind)(void);
+  const char *digits;
+} Sum;
+
+enum { SUM_TEXT = 2 * EVP_MAX_MD_SIZE + 1 };
+
+/* Reads the whole of `file` into a sum, as digits in `text`. */
+static CnErr compute_sum(char text[SUM_TEXT], Sum sum, FILE *file, const char *path) {
   EVP_MD_CTX *context = EVP_MD_CTX_new();
-  unsigned char *block = cn_alloc(1 << 16), sum[EVP_MAX_MD_SIZE];
+  unsigned char *block = cn_alloc(1 << 16), digest[EVP_MAX_MD_SIZE];
+  unsigned size = 0;
   CnErr e = block ? CN_OK : CN_EMEMORY;
-  if (block && (!context || !EVP_DigestInit_ex(context, EVP_md5(), NULL)))
-    e = cn_fail(CN_EIO, "%s: this system's libcrypto refuses to compute MD5 sums", path);
+  if (block && (!context || !EVP_DigestInit_ex(context, sum.kind(), NULL)))
+    e = cn_fail(CN_EIO, "%s: this system's libcrypto refuses to compute %s sums", path, sum.name);
   for (size_t got; e == CN_OK && (got = fread(block, 1, 1 << 16, file)) > 0;)
-    if (!EVP_DigestUpdate(context, block, got)) e = cn_fail(CN_EIO, "%s: computing its MD5 sum failed", path);
+    if (!EVP_DigestUpdate(context, block, got)) e = cn_fail(CN_EIO, "%s: computing its %s sum failed", path, sum.name);
   if (e == CN_OK && ferror(file)) e = cn_fail(CN_EIO, "%s: cannot read it (%s)", path, strerror(errno));
-  if (e == CN_OK && !EVP_DigestFinal_ex(context, sum, NULL))
-    e = cn_fail(CN_EIO, "%s: computing its MD5 sum failed", path);
+  if (e == CN_OK && !EVP_DigestFinal_ex(context, digest, &size))
+    e = cn_fail(CN_EIO, "%s: computing its %s sum failed", path, sum.name);
   if (e == CN_OK)
-    for (int i = 0; i < 16; i++) snprintf(text + 2 * i, 3, "%02x", sum[i]);
+    for (unsigned i = 0; i < size; i++) snprintf(text + 2 * i, 3, "%02x", digest[i]);
   EVP_MD_CTX_free(context);
   cn_free(block);
   return e;
 }
 
-CnErr cn_md5_check(const char *path, const char *md5) {
+static CnErr check_sum(const char *path, Sum sum) {
   FILE *file = fopen(path, "rb");
   if (!file) return cn_fail(CN_EIO, "%s: cannot open it (%s)", path, strerror(errno));
-  char sum[33];
-  CnErr e = md5_sum(sum, file, path);
+  char text[SUM_TEXT];
+  CnErr e = compute_sum(text, sum, file, path);
   fclose(file);
   if (e != CN_OK) return e;
-  if (strcasecmp(sum, md5) != 0)
-    return cn_fail(CN_EDATA, "%s: expected the MD5 sum %s, got %s; it is damaged or another file: remove it and "
-                   "download it again", path, md5, sum);
+  if (strncasecmp(text, sum.digits, strlen(sum.digits)) != 0)
+    return cn_fail(CN_EDATA, "%s: expected the %s sum %s, got %s; it is damaged or another file: remove it and "
+                   "download it again", path, sum.name, sum.digits, text);
   return CN_OK;
+}
+
+CnErr cn_md5_check(const char *path, const char *md5) { return check_sum(path, (Sum){ "MD5", EVP_md5, md5 }); }
+
+CnErr cn_sha256_check(const char *path, const char *digits) {
+  return check_sum(path, (Sum){ "SHA-256", EVP_sha256, digits });
+}
+
+static Sum sum_of(const CnDownload *d) {
+  return d->md5 ? (Sum){ "MD5", EVP_md5, d->md5 } : (Sum){ "SHA-256", EVP_sha256, d->sha256 };
 }
 
 /* A download under way. */
@@ -157,16 +177,17 @@ static CnErr transfer(Transfer *t, const char *part) {
 
 /* The sum of what is there; a wrong one after going on from an older part is tried again from nothing. */
 static CnErr transfer_and_check(Transfer *t, const char *part) {
-  if (t->size > 0 && cn_md5_check(part, t->what->md5) == CN_OK) return CN_OK; /* only the last rename was missing */
+  Sum sum = sum_of(t->what);
+  if (t->size > 0 && check_sum(part, sum) == CN_OK) return CN_OK; /* only the last rename was missing */
   for (;;) {
     bool resumed = t->size > 0;
     CN_TRY(transfer(t, part));
-    CnErr e = cn_md5_check(part, t->what->md5);
+    CnErr e = check_sum(part, sum);
     if (e != CN_EDATA) return e;
     if (!resumed) {
       unlink(part);
-      return cn_fail(CN_EDATA, "%s: expected the MD5 sum %s of the published file, got another one (%lld bytes); the "
-                     "download was removed, try again or get it from another place", t->what->url, t->what->md5,
+      return cn_fail(CN_EDATA, "%s: expected the %s sum %s of the published file, got another one (%lld bytes); the "
+                     "download was removed, try again or get it from another place", t->what->url, sum.name, sum.digits,
                      (long long)t->size);
     }
     CN_TRY(restart(t, part));
@@ -194,6 +215,8 @@ static CnErr download_to(const CnDownload *d, const char *part) {
 }
 
 CnErr cn_download(const CnDownload *d) {
+  if (!d->md5 && (!d->sha256 || strlen(d->sha256) < 8))
+    return cn_fail(CN_EUSAGE, "download of %s: give its MD5 sum, or at least 8 digits of its SHA-256 sum", d->url);
   size_t room = strlen(d->path) + sizeof ".part";
   char *part = cn_alloc(room);
   if (!part) return CN_EMEMORY;

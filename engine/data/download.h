@@ -18,7 +18,8 @@ typedef bool (*CnProgress)(void *data, int64_t now, int64_t total);
 typedef struct CnDownload {
   const char *url;      /* http or https */
   const char *path;     /* where it goes; its folder exists */
-  const char *md5;      /* 32 hexadecimal digits */
+  const char *md5;      /* 32 hexadecimal digits, or NULL and */
+  const char *sha256;   /* the first digits of this sum, at least 8 */
   int64_t max_bytes;    /* more than this is refused */
   CnProgress progress;  /* may be NULL */
   void *progress_data;
@@ -26,8 +27,9 @@ typedef struct CnDownload {
 
 CnErr cn_download(const CnDownload *download);
 
-/* CN_EDATA unless the file has this MD5 sum. */
+/* CN_EDATA unless the file has this MD5 sum; a SHA-256 sum that begins with these digits. */
 CnErr cn_md5_check(const char *path, const char *md5);
+CnErr cn_sha256_check(const char *path, const char *digits);
 
 /* A file to take from an archive. */
 typedef struct CnWanted {

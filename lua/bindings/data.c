@@ -1,7 +1,7 @@
 /* data.c - cnas.datasets: datasets and loaders as userdata; lua/cnas/data.lua makes cnas.data of it.
 **
 ** Positions are 1-based here, labels 0-based as classes are everywhere. */
-#include "bindings/binding.h"
+#include "bindings/download.h"
 
 #include <string.h>
 
@@ -142,28 +142,6 @@ static int make_shapes(lua_State *L) {
 
 /* ---- CIFAR, with a Lua function that hears of a download's progress ---- */
 
-typedef struct Listener {
-  lua_State *L;
-  int function; /* stack index; an error in it ends the download and is raised afterwards */
-  bool failed;  /* then the error is on top of the stack */
-} Listener;
-
-static bool on_progress(void *data, int64_t now, int64_t total) {
-  Listener *listener = data;
-  lua_State *L = listener->L;
-  if (!lua_checkstack(L, 4)) return true;
-  lua_pushvalue(L, listener->function);
-  lua_pushinteger(L, now);
-  lua_pushinteger(L, total);
-  if (lua_pcall(L, 2, 1, 0) != LUA_OK) {
-    listener->failed = true;
-    return false;
-  }
-  bool go_on = lua_isnil(L, -1) || lua_toboolean(L, -1);
-  lua_pop(L, 1);
-  return go_on;
-}
-
 /* datasets.cifar(classes, root, { download =, url =, md5 =, progress = f(bytes, total) }) -> train, test; f returning
 ** false stops the download */
 static int load_cifar(lua_State *L) {
@@ -178,14 +156,10 @@ static int load_cifar(lua_State *L) {
                            .download = cnL_optfield_boolean(L, 3, who, "download", 0) };
   if (lua_isnil(L, 3)) lua_pushnil(L);
   else lua_getfield(L, 3, "progress");
-  Listener listener = { L, 4, false };
-  if (!lua_isnil(L, 4)) {
-    source.progress = on_progress;
-    source.progress_data = &listener;
-  }
-  CnErr e = cn_cifar_obtain((int)classes, root, &source);
-  if (listener.failed) return lua_error(L);
-  cnL_result(L, e, 0);
+  CnlListener listener;
+  source.progress = cnL_progress(L, 4, &listener);
+  source.progress_data = &listener;
+  cnL_downloaded(L, &listener, cn_cifar_obtain((int)classes, root, &source), 0);
   CnDataset **train = new_dataset(L), **test = new_dataset(L);
   return cnL_result(L, cn_cifar_load(train, test, (int)classes, root), 2);
 }

@@ -204,6 +204,7 @@ void cnL_open_io(lua_State *L) {
   luaL_newlib(L, events);
   lua_setfield(L, -2, "events");
   cnL_open_file(L);
+  cnL_open_download(L);
   cnL_open_json(L);
   cnL_open_image(L);
   cnL_open_draw(L);

@@ -5,6 +5,7 @@
 #include "bindings/binding.h"
 
 void cnL_open_file(lua_State *L);
+void cnL_open_download(lua_State *L); /* after file */
 void cnL_open_json(lua_State *L);
 void cnL_open_image(lua_State *L);
 void cnL_open_draw(lua_State *L);

@@ -9,25 +9,14 @@
 
 local cnas = require "cnas"
 local args = require "cnas.args"
+local progress = require "cnas.progress"
 
 local data = { loader = cnas.datasets.loader, sets = {} }
-
--- Reports a download on the standard error output, every tenth of it.
-local function reporter(name)
-  local tenths = -1
-  return function(now, total)
-    local part = total > 0 and now * 10 // total or -1
-    if part > tenths then
-      tenths = part
-      io.stderr:write(("%s: %d of %d MB\n"):format(name, now // 1000000, total // 1000000))
-    end
-  end
-end
 
 local function cifar(name, classes)
   return function(o)
     local train, test = cnas.datasets.cifar(classes, o.root, {
-      download = o.download, url = o.url, md5 = o.md5, progress = o.progress or reporter(name),
+      download = o.download, url = o.url, md5 = o.md5, progress = o.progress or progress.of_download(name),
     })
     if o.train_images then train = train:split(1, o.seed, o.train_images) end
     if o.test_images then test = test:split(1, o.seed, o.test_images) end

@@ -8,7 +8,7 @@ local args = require "cnas.args"
 
 local library = {
   "arch", "args", "controller", "curriculum", "data", "manual", "metric", "model", "nasbench201", "onnx", "options",
-  "packed", "population", "repl", "run", "schedule",
+  "packed", "population", "pretrained", "repl", "run", "schedule",
 }
 
 package.loaded["cnas"] = cnas -- the library's own files may say require "cnas"

@@ -96,4 +96,16 @@ function Progress:moving(text)
   self.shown = true
 end
 
-return { new = new, Progress = Progress }
+-- Reports a download on the standard error output, every tenth of it: a function of (bytes, all bytes or 0).
+local function of_download(name)
+  local tenths = -1
+  return function(now, total)
+    local part = total > 0 and now * 10 // total or -1
+    if part > tenths then
+      tenths = part
+      io.stderr:write(("%s: %.1f of %.1f MB\n"):format(name, now / 1e6, total / 1e6))
+    end
+  end
+end
+
+return { new = new, of_download = of_download, Progress = Progress }

@@ -368,6 +368,26 @@ static void a_wrong_sum_leaves_nothing(void **state) {
   http_stop(&s);
 }
 
+static void a_sha256_sum_may_be_given_by_its_first_digits(void **state) {
+  (void)state;
+  HttpServer s;
+  assert_true(http_start(&s, "abc", 3)); /* ba7816bf 8f01cfea 41 … */
+  CnDownload d = { .url = s.url, .path = in_folder("file"), .sha256 = "ba7816bf", .max_bytes = 10 };
+  assert_int_equal(cn_download(&d), CN_OK);
+  assert_true(only("file "));
+  assert_int_equal(cn_sha256_check(in_folder("file"), "BA7816BF8f01"), CN_OK);
+  assert_int_equal(cn_sha256_check(in_folder("file"), "ba7816be"), CN_EDATA);
+  assert_message("expected the SHA-256 sum ba7816be, got ba7816bf8f01cfea");
+  assert_int_equal(unlink(in_folder("file")), 0);
+  d.sha256 = "ba7816be";
+  assert_int_equal(cn_download(&d), CN_EDATA);
+  assert_message("expected the SHA-256 sum ba7816be of the published file");
+  assert_true(only(""));
+  d.sha256 = "ba7816b";
+  assert_int_equal(cn_download(&d), CN_EUSAGE);
+  http_stop(&s);
+}
+
 static void servers_that_fail_are_reported(void **state) {
   (void)state;
   HttpServer s;
@@ -459,6 +479,7 @@ int main(void) {
     WITH_BODY(a_damaged_part_is_thrown_away),
     WITH_BODY(a_server_without_ranges_is_asked_for_all),
     WITH_BODY(a_wrong_sum_leaves_nothing),
+    WITH_BODY(a_sha256_sum_may_be_given_by_its_first_digits),
     WITH_BODY(servers_that_fail_are_reported),
     WITH_BODY(more_than_expected_is_refused),
     WITH_BODY(a_full_disk_is_reported),
