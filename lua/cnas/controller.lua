@@ -1,17 +1,17 @@
 -- controller.lua - who proposes architectures: an LSTM for each cell type, trained by the reward of what it proposed.
 --
--- A cell is a sequence of choices: for each inner node two earlier nodes, then two operations. A choice is drawn from a
--- softmax over its *candidates*: those that the curriculum's stage has opened and no guard forbids. Nodes are scored by
--- attention over their embeddings, operations by a linear layer with one logit for each operation of the space.
--- Sampling, the log-probability of a given architecture, and uniform sampling are one walk over the same choices and
--- differ only in who chooses.
+-- What there is to choose and what may be chosen is a sampler's (see sampler.lua), which a controller is too. A choice
+-- is drawn from a softmax over its *candidates*. Nodes are scored by attention over their embeddings, operations by a
+-- linear layer with one logit for each operation of the space. Sampling, the log-probability of a given architecture,
+-- and uniform sampling are one walk over the same choices and differ only in who chooses.
 --
 -- Letters: n inner nodes, K operations, H hidden units. Embedding rows: nodes 0 … n, then the operations.
 
 local cnas = require "cnas"
 local args = require "cnas.args"
+local sampler = require "cnas.sampler"
 
-local Controller = { __name = "cnas.Controller" }
+local Controller = setmetatable({ __name = "cnas.Controller" }, { __index = sampler.Sampler })
 Controller.__index = Controller
 
 local cells = { "normal", "reduction" }
@@ -38,22 +38,18 @@ local function parameters_of(cell, nodes, operations, hidden, dtype, rng)
   return network, list
 end
 
--- What a controller can be told.
+-- What a controller can be told: whatever a sampler can, and
 local known = {
-  "space", "nodes", seed = 1, hidden = 128, dtype = "f32",
+  hidden = 128, dtype = "f32",
   temperature = args.optional,    -- logits are divided by it
   tanh_constant = args.optional,  -- logits become tanh_constant * tanh(logits)
   op_tanh_reduce = args.optional, -- tanh_constant is divided by it for operations
-  max_skip = args.optional,       -- guard: at most so many skip_connect in a cell
-  no_none = false,                -- guard: never the operation none
-  no_duplicate_edges = false,     -- guard: the two inputs of a node come from different nodes
 }
+for key, value in pairs(sampler.known) do known[key] = value end
 
 local function new(given)
-  local self = args.check("cnas.controller", given, known)
-  self.names = self.space:names()
-  self.index = {}
-  for i, name in ipairs(self.names) do self.index[name] = i end
+  local self = setmetatable(args.check("cnas.controller", given, known), Controller)
+  sampler.prepare(self)
   local rng = cnas.rng(self.seed, "controller")
   self.network, self.list = {}, {}
   for _, cell in ipairs(cells) do
@@ -62,79 +58,11 @@ local function new(given)
     table.move(list, 1, #list, #self.list + 1, self.list)
   end
   self.zeros = cnas.zeros({ 1, self.hidden }, { dtype = self.dtype })
-  self.rng = cnas.rng(self.seed, "sampling")
-  setmetatable(self, Controller)
-  -- Samplers, functions without arguments that return an architecture, for loops that take any sampler.
-  self.draw = function()
+  self.draw = function() -- beside self.uniform
     local arch = cnas.no_grad(Controller.sample, self)
     return arch
   end
-  self.uniform = function() return self:sample_uniform() end
   return self:open(self.nodes, #self.names)
-end
-
---- Opens the first `nodes` inner nodes and these operations: a list of names, or the first so many of the space.
---- A stage of a curriculum may be given whole.
-function Controller:open(nodes, ops)
-  if type(nodes) == "table" then nodes, ops = nodes.nodes, nodes.ops end
-  if math.type(nodes) ~= "integer" or nodes < 1 or nodes > self.nodes then
-    error(("controller:open: nodes must be an integer in 1 … %d, got %s"):format(self.nodes, tostring(nodes)), 2)
-  end
-  if math.type(ops) == "integer" then ops = table.move(self.names, 1, ops, 1, {}) end
-  self.open_nodes, self.open_ops = nodes, {}
-  for _, name in ipairs(ops) do
-    if not self.index[name] then
-      error(("controller:open: the space has no operation '%s'%s"):format(name, args.suggestion(name, self.names)), 2)
-    end
-    if not (self.no_none and name == "none") then
-      self.open_ops[#self.open_ops + 1] = self.index[name] - 1
-    end
-  end
-  table.sort(self.open_ops)
-  if #self.open_ops == 0 then error("controller:open: no operation is open that the guards allow", 2) end
-  if self.max_skip and #self.open_ops == 1 and self.names[self.open_ops[1] + 1] == "skip_connect" then
-    error("controller:open: skip_connect is capped and no other operation is open", 2)
-  end
-  return self
-end
-
--- 0 … t-1 without `taken`: the nodes that inner node t may choose.
-local function earlier_nodes(t, taken)
-  local list = {}
-  for f = 0, t - 1 do
-    if f ~= taken then list[#list + 1] = f end
-  end
-  return list
-end
-
---- The open operations, without skip_connect once the cell has as many as it may.
-function Controller:allowed_ops(skips)
-  local skip = (self.index.skip_connect or 0) - 1
-  if not self.max_skip or skips < self.max_skip then return self.open_ops end
-  local list = {}
-  for _, k in ipairs(self.open_ops) do
-    if k ~= skip then list[#list + 1] = k end
-  end
-  return list
-end
-
---- Walks over the choices of one cell. choose(kind, candidates, t, which) returns the chosen one: kind is "node" or
---- "op", candidates are numbers from 0. Returns the triples.
-function Controller:walk(choose)
-  local triples, skips = {}, 0
-  for t = 2, self.open_nodes + 1 do
-    local from, op = {}, {}
-    for which = 1, 2 do
-      local taken = which == 2 and self.no_duplicate_edges and from[1] or nil
-      from[which] = choose("node", earlier_nodes(t, taken), t, which)
-    end
-    for which = 1, 2 do
-      op[which] = choose("op", self:allowed_ops(skips), t, which)
-      if self.names[op[which] + 1] == "skip_connect" then skips = skips + 1 end
-    end
-    for which = 1, 2 do triples[#triples + 1] = { self.names[op[which] + 1], from[which], t } end
-  end
-  return triples
 end
 
 -- The entries of `logits` (1,M) that stand for the candidates (numbers from 0).
@@ -169,8 +97,8 @@ local function entropy_of(logp) return -(logp:exp() * logp):sum() end
 --- logp (1,#candidates) being their log-probabilities. Returns the triples and tensors: log-probability, entropy of the
 --- node choices, entropy of the operation choices.
 ---
----
---- the LSTM's gates get from an input e. Likewise what is summed over all choices is summed at the end.
+--- Computed once for all choices: keys, what attention makes of the nodes' embeddings; gates, what the LSTM's gates get
+--- from an input e. Likewise what is summed over all choices is summed at the end.
 function Controller:walk_network(cell, pick)
   local net = self.network[cell]
   local keys = net.embedding:narrow(1, 1, self.nodes + 1):linear(net.attention_node) -- (n+1,H)
@@ -180,7 +108,7 @@ function Controller:walk_network(cell, pick)
   local width = { node = 0, op = 0 }
 
   local from, h, c = net.bias, nil, self.zeros -- the first input is zero
-  local triples = self:walk(function(kind, candidates, t, which)
+  local triples = self:walk(cell, function(kind, candidates, t, which)
     h, c = cnas.lstm_gates(h and h:linear(net.weight_hh, from) or from:unsqueeze(1), c)
     local logits, row
     if kind == "node" then
@@ -206,18 +134,12 @@ function Controller:walk_network(cell, pick)
                     node_entropy = entropy_of(node), op_entropy = entropy_of(op) }
 end
 
---- The architecture of both cells' triples, and sums over both: log-probability, entropy, and their parts by cell.
-function Controller:architecture(walk_cell)
-  local arch, parts, concat = {}, {}, {}
-  for t = 2, self.open_nodes + 1 do concat[#concat + 1] = t end
-  for _, cell in ipairs(cells) do
-    arch[cell], parts[cell] = walk_cell(cell)
-    arch[cell .. "_concat"] = concat
-  end
+-- An architecture whose cells walk_cell(cell) gives, and sums over both: log-probability, entropy, and parts by cell.
+local function with_sums(self, walk_cell, once)
+  local arch, parts = self:architecture(walk_cell, once)
+  if not arch then return nil end
   local a, b = parts.normal, parts.reduction
-  if not a then return cnas.genotype.new(arch) end
-  return cnas.genotype.new(arch), a.logp + b.logp,
-         a.node_entropy + a.op_entropy + b.node_entropy + b.op_entropy, parts
+  return arch, a.logp + b.logp, a.node_entropy + a.op_entropy + b.node_entropy + b.op_entropy, parts
 end
 
 --- An architecture drawn from the networks, its log-probability, its entropy (both scalars in the graph), and parts:
@@ -231,29 +153,27 @@ function Controller:sample()
     end
     return #candidates -- the probabilities add up to one less a rounding
   end
-  return self:architecture(function(cell) return self:walk_network(cell, draw) end)
+  return with_sums(self, function(cell) return self:walk_network(cell, draw) end)
 end
 
 --- The same for an architecture that is given: an open one that the guards allow.
 function Controller:evaluate(arch)
-  return self:architecture(function(cell)
+  local function given(cell, candidates, kind, t, which)
+    local triple = arch[cell][2 * (t - 2) + which]
+    local wanted = kind == "node" and triple[2] or (self.index[triple[1]] or 0) - 1
+    for position, candidate in ipairs(candidates) do
+      if candidate == wanted then return position end
+    end
+    error(("controller:evaluate: %s: triple (%s, %d, %d) cannot be chosen: %s is not open"):format(cell, triple[1],
+          triple[2], triple[3], kind == "node" and "node " .. triple[2] or "operation " .. triple[1]), 0)
+  end
+  local again, logp, entropy, parts = with_sums(self, function(cell)
     return self:walk_network(cell, function(candidates, _, t, which, kind)
-      local triple = arch[cell][2 * (t - 2) + which]
-      local wanted = kind == "node" and triple[2] or (self.index[triple[1]] or 0) - 1
-      for position, candidate in ipairs(candidates) do
-        if candidate == wanted then return position end
-      end
-      error(("controller:evaluate: %s: triple (%s, %d, %d) cannot be chosen: %s is not open"):format(cell, triple[1],
-            triple[2], triple[3], kind == "node" and "node " .. triple[2] or "operation " .. triple[1]), 0)
+      return given(cell, candidates, kind, t, which)
     end)
-  end)
-end
-
---- An architecture of choices that are uniform among the candidates; the networks are not asked.
-function Controller:sample_uniform()
-  return self:architecture(function()
-    return self:walk(function(_, candidates) return candidates[self.rng:integer(#candidates) + 1] end)
-  end)
+  end, true)
+  if not again then error("controller:evaluate: the architecture is not within the limits", 2) end
+  return again, logp, entropy, parts
 end
 
 --- The tensors that an optimizer moves, with their names.
