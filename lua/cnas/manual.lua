@@ -11,6 +11,7 @@
 --
 -- and examples in ```lua blocks, where `expression --> text` states what the prompt would print. Other headings:
 -- `## cnas.Tensor:sum(…)` a method, `## cnas.Tensor.dtype: string` a field, `## type cnas.Tensor`, `## module cnas.nn`.
+-- `- inside: `a`, `b`` under a type names methods that are its own business and have no entry.
 -- A test fails for a public name without an entry, an entry without its name, and options that are not the function's.
 
 local cnas = require "cnas"
@@ -106,6 +107,10 @@ local function body(entry, lines, i)
       entry.examples[#entry.examples + 1] = table.concat(code, "\n")
     elseif line:match "^%s*$" then
       finish()
+    elseif entry.kind == "type" and line:match "^%- inside: " then -- methods that are no one else's business
+      finish()
+      entry.inside = {}
+      for name in line:gmatch "`([%w_]+)`" do entry.inside[name] = true end
     elseif line:match "^%- " then
       local o = takes_options(entry) and option(line)
       finish()
@@ -233,11 +238,11 @@ end
 
 -- ---- from values to names ----
 
--- Methods of a metatable: its table __index, or the first table that a function there has at hand.
+-- Methods of a metatable: its table __index, or the first table that a C function there has at hand.
 local function methods_of(meta)
   local index = rawget(meta, "__index")
   if type(index) == "table" then return index end
-  for i = 1, type(index) == "function" and 4 or 0 do
+  for i = 1, type(index) == "function" and debug.getinfo(index, "S").what == "C" and 4 or 0 do
     local _, value = debug.getupvalue(index, i)
     if type(value) == "table" then return value end
   end
@@ -278,6 +283,7 @@ end
 
 --- Every public name of the library, sorted: functions, modules and values below `cnas`, types and their methods.
 function manual.public()
+  manual.pages()
   local names, found = {}, {}
   local function add(name)
     if not found[name] then names[#names + 1] = name end
@@ -295,7 +301,8 @@ function manual.public()
   end
   for name, methods in pairs(manual.types()) do
     for method, f in next, methods do
-      if type(f) == "function" and type(method) == "string" and not method:match "^__" then
+      local inside = byname[name] and byname[name].inside or {}
+      if type(f) == "function" and type(method) == "string" and not method:match "^__" and not inside[method] then
         add(name)
         add(name .. ":" .. method)
       end

@@ -124,6 +124,9 @@ function repl.time(f, ...)
   return finish(f(...))
 end
 
+--- See complete.lua.
+function repl.complete(...) return require "cnas.complete"(...) end
+
 --- "1.52 s", "12.3 ms"
 function repl.duration(seconds)
   if seconds >= 100 then return ("%.0f s"):format(seconds) end
