@@ -75,22 +75,26 @@ function args.check(who, given, known)
   if type(given) ~= "table" then
     error(("%s: expected a table of named options, got %s"):format(who, type(given)), 3)
   end
-  local names, out = {}, {}
+  local names, out, allowed = {}, {}, {}
+  for key in pairs(known) do
+    names[#names + 1] = math.type(key) == "integer" and known[key] or key
+    allowed[names[#names]] = true
+  end
+  table.sort(names)
+  for _, key in ipairs(args.keys(given)) do
+    if not allowed[key] then
+      local near = args.suggestion(tostring(key), names)
+      error(("%s: unknown option '%s'%s"):format(who, tostring(key),
+        near ~= "" and near or ": expected one of: " .. table.concat(names, " ")), 3)
+    end
+  end
   for _, key in ipairs(args.keys(known)) do
     local value = known[key]
     local required = math.type(key) == "integer"
     local name = required and value or key
-    names[#names + 1] = name
     if given[name] ~= nil then out[name] = given[name]
     elseif required then error(("%s: option '%s' is required"):format(who, name), 3)
     elseif value ~= args.optional then out[name] = value end
-  end
-  for _, key in ipairs(args.keys(given)) do
-    local found = false
-    for _, name in ipairs(names) do found = found or name == key end
-    if not found then
-      error(("%s: unknown option '%s'%s"):format(who, tostring(key), args.suggestion(tostring(key), names)), 3)
-    end
   end
   return out
 end

@@ -104,7 +104,7 @@ local function evaluate(tokens, last, environment)
       local owner, first = evaluate(tokens, last - 2, environment)
       return owner and member(owner, token.text), first
     end
-    return field_of(environment, token.text), last
+    return field_of(environment, token.text) or token.text == "cnas" and { value = cnas } or nil, last
   elseif token.kind == ")" or token.kind == "}" or token.kind == "string" or token.kind == "]" then
     local open = closing[token.kind] and opening(tokens, last) or last
     if open and open > 1 and ends_expression(tokens[open - 1]) then

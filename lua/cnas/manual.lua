@@ -210,17 +210,22 @@ local function load_all()
     end
   end
   for _, page in ipairs(pages) do
-    if page.name == "operations" then
-      for _, row in ipairs(cnas.ops()) do
-        local entry = operation(row, page)
-        page.entries[#page.entries + 1] = entry
-        aliases[entry.name:gsub("^cnas%.", "cnas.Tensor:")] = entry
-      end
-    end
     for _, entry in ipairs(page.entries) do
       if byname[entry.name] then error(("manual: %s has two entries"):format(entry.name), 0) end
       byname[entry.name] = entry
     end
+    if page.name == "operations" then
+      for _, row in ipairs(cnas.ops()) do
+        local entry = operation(row, page)
+        page.entries[#page.entries + 1] = entry
+        byname[entry.name] = entry
+        aliases[entry.name:gsub("^cnas%.", "cnas.Tensor:")] = entry
+      end
+    end
+  end
+  for _, entry in pairs(byname) do -- "The same as `cnas.x`" has its options too
+    local other = byname[(entry.text[1] or ""):match "^The same as `([%w_.:]+)`" or ""]
+    if other and #entry.options == 0 then entry.options = other.options end
   end
 end
 
@@ -256,6 +261,7 @@ end
 --- All types by name, as tables of their methods: those of the engine, and the classes that the loaded Lua modules use.
 function manual.types()
   local types = {}
+  for _, part in ipairs(getmetatable(cnas).library) do pcall(require, "cnas." .. part) end
   for name, meta in pairs(debug.getregistry()) do
     if is_class(meta) and meta.__name == name then types[name] = methods_of(meta) end
   end
@@ -289,6 +295,7 @@ function manual.public()
     if not found[name] then names[#names + 1] = name end
     found[name] = true
   end
+  local types = manual.types()
   for _, part in ipairs(getmetatable(cnas).library) do local _ = cnas[part] end
   for key, value in next, cnas do
     local name = "cnas." .. key
@@ -299,7 +306,7 @@ function manual.public()
       end
     end
   end
-  for name, methods in pairs(manual.types()) do
+  for name, methods in pairs(types) do
     for method, f in next, methods do
       local inside = byname[name] and byname[name].inside or {}
       if type(f) == "function" and type(method) == "string" and not method:match "^__" and not inside[method] then
