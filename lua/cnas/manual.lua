@@ -10,7 +10,8 @@
 --   - `dtype: string = "f32"` a field of the table `options`; `name?: type` has no default, `name: type` is required
 --
 -- and examples in ```lua blocks, where `expression --> text` states what the prompt would print. Other headings:
--- `## cnas.Tensor:sum(…)` a method, `## cnas.Tensor.dtype: string` a field, `## type cnas.Tensor`, `## module cnas.nn`.
+-- `## cnas.Tensor:sum(…)` a method, `## cnas.Tensor.dtype: string` a field, `## type cnas.Tensor`, `## type cnas.Son: cnas.Father`,
+-- `## module cnas.nn`.
 -- `- inside: `a`, `b`` under a type names methods that are its own business and have no entry.
 -- A test fails for a public name without an entry, an entry without its name, and options that are not the function's.
 
@@ -54,8 +55,10 @@ end
 
 -- What a heading says.
 local function heading(text)
-  local kind, name = text:match "^(%l+) ([%w_%.]+)$"
-  if kind == "type" or kind == "module" then return { kind = kind, name = name, signature = text } end
+  local kind, name, parent = text:match "^(%l+) ([%w_%.]+):?%s*([%w_%.]*)$"
+  if kind == "type" or kind == "module" then
+    return { kind = kind, name = name, signature = text, parent = parent ~= "" and parent or nil }
+  end
   local before, rest = text:match "^([%w_%.:]+)(.*)$"
   local inside, behind = rest:match "^(%b())%s*(.*)$"
   if inside then

@@ -91,6 +91,7 @@ local probes = {
   ["cnas.data.load"] = function(o) cnas.data.load("shapes", o) end,
   ["cnas.datasets.cifar"] = function(o) cnas.datasets.cifar(10, "nowhere", o) end,
   ["cnas.model.open"] = function(o) cnas.model.open("nowhere", o) end,
+  ["cnas.pretrained.fetch"] = function(o) cnas.pretrained.fetch("cnas_imagenet", o) end,
   ["cnas.NasBench201:task"] = function(o) bench:task(o) end,
   ["cnas.json.encode"] = function(o) cnas.json.encode(1, o) end,
   ["cnas.draw.cell"] = function(o) cnas.draw.cell(g, "normal", o) end,
@@ -105,7 +106,8 @@ local not_probed = { ["cnas.options"] = true, ["cnas.options.script"] = true, ["
                      ["cnas.options.restore"] = true, ["cnas.run.open"] = true, ["cnas.Run:batches"] = true,
                      ["cnas.Run:derive"] = true, ["cnas.curriculum.op"] = true, ["cnas.curriculum.node"] = true,
                      ["cnas.curriculum.fix"] = true, ["cnas.curriculum.stages"] = true,
-                     ["cnas.model.open_file"] = true, ["cnas.onnx.export"] = true }
+                     ["cnas.model.open_file"] = true, ["cnas.pretrained"] = true, ["cnas.pretrained.open"] = true,
+                     ["cnas.onnx.export"] = true }
 
 T.describe("the options of an entry", function()
   T.it("are those that the function takes", function()
