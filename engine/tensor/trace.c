@@ -76,6 +76,7 @@ static double begin(void *context, const CnCall *call) {
 static CnErr end(void *context, const CnCall *call, double begun) {
   CnTrace *t = context;
   (void)begun;
+  if (call->op->kind == CN_INPLACE && cn_trace_find(t, call->in[0]) < 0) return CN_OK;
   if (call->op->kind == CN_INPLACE)
     return cn_fail(CN_EUSAGE, "trace: %s writes in place, which a trace cannot follow", call->op->name);
   if (t->rows == t->row_room) {
@@ -95,13 +96,15 @@ static CnErr end(void *context, const CnCall *call, double begun) {
   return CN_OK;
 }
 
-CnErr cn_trace_begin(CnTrace **out) {
+CnErr cn_trace_begin(CnTrace **out, CnTensor *input) {
   CnTrace *t = cn_alloc_zeroed(sizeof *t);
   if (t == NULL) return CN_EMEMORY;
   t->watcher = (CnWatcher){ t, begin, end };
-  CnErr e = cn_watch("trace", &t->watcher);
+  int value;
+  CnErr e = note_value(t, &value, input);
+  if (e == CN_OK) e = cn_watch("trace", &t->watcher);
   if (e == CN_OK) *out = t;
-  else cn_free(t);
+  else cn_trace_free(t);
   return e;
 }
 

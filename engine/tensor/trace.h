@@ -27,8 +27,9 @@ typedef struct CnTrace {
   int place_room;
 } CnTrace;
 
-/* Starts one. Rows that write in place are errors while it is on. */
-CnErr cn_trace_begin(CnTrace **out);
+/* Starts one of a computation on `input`, value 0. Rows that write in place are errors while it is on, but for those
+** that fill a tensor which no other row has seen. */
+CnErr cn_trace_begin(CnTrace **out, CnTensor *input);
 void cn_trace_end(CnTrace *t); /* stops noting; ending it twice is fine */
 void cn_trace_free(CnTrace *t); /* ends it too; NULL is allowed */
 

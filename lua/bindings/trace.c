@@ -172,7 +172,7 @@ static int trace(lua_State *L) {
   CnModule *m = cnL_test(L, MODULE, CNL_MODULE);
   if (m == NULL && !lua_isnil(L, MODULE)) cnL_checkmodule(L, MODULE);
   CnTrace **box = cnL_box(L, TRACE, 0);
-  cnL_result(L, cn_trace_begin(box), 0);
+  cnL_result(L, cn_trace_begin(box, x), 0);
   lua_pushvalue(L, F);
   lua_pushvalue(L, X);
   int status = lua_pcall(L, 1, 1, 0);

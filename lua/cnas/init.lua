@@ -7,8 +7,8 @@ local cnas = require "cnas.engine"
 local args = require "cnas.args"
 
 local library = {
-  "arch", "args", "controller", "costs", "curriculum", "data", "manual", "metric", "model", "nasbench201", "onnx",
-  "options", "packed", "population", "pretrained", "repl", "run", "sampler", "schedule",
+  "arch", "args", "controller", "costs", "curriculum", "data", "manual", "metric", "model", "nasbench201",
+  "onnx", "options", "packed", "population", "pretrained", "repl", "run", "sampler", "schedule", "subject",
 }
 
 package.loaded["cnas"] = cnas -- the library's own files may say require "cnas"
