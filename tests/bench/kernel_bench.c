@@ -1,8 +1,8 @@
 /* kernel_bench.c - how fast the dense and image kernels are, at the sizes of the default supernet.
 **
-**   build/tests/kernel_bench [threads [batch [part of a name]]]
+**   build/tests/kernel_bench [threads [batch [part of a name [channels [repeats]]]]]
 **
-** For each row of the table: milliseconds of forward and of backward (all gradients), the best of several, and
+** For each row of the table: milliseconds of forward and of backward (all gradients), the best of several (or of `repeats`), and
 ** multiply-adds per second; for a block those that backward makes again count too. With one thread times are processor
 ** time, so that other programs disturb them less. */
 #include <math.h>
@@ -15,7 +15,7 @@
 #include "device/cpu.h"
 #include "tensor/autograd.h"
 
-#define REPEATS 9
+static int repeats = 9;
 
 typedef struct Bench {
   const char *name;
@@ -44,7 +44,7 @@ static const Bench benches[] = {
   { "block 5x5 dilated", CN_OP_separable_block, size, c, c, 5, 1, 4, 2, c }, \
   { "block 3x3 stride 2", CN_OP_separable_block, size, c, c, 3, 2, 1, 1, c }, \
   { "block 5x5 stride 2", CN_OP_separable_block, size, c, c, 5, 2, 2, 1, c }
-  CELL(32, 16), CELL(16, 32), CELL(8, 64), CELL(32, 36),
+  CELL(32, 16), CELL(16, 32), CELL(8, 64), CELL(32, 36), CELL(16, 72), CELL(8, 144),
 };
 
 static void ok(CnErr err) {
@@ -115,7 +115,7 @@ static void measure(const Bench *b, int64_t batch) {
   double forward = 1e30, backward = 1e30, forward_macs, backward_macs, count = 0;
   int nin = prepare(b, batch, in, attr, &forward_macs, &backward_macs);
   for (int i = 0; i < nin; i++) in[i]->requires_grad = true;
-  for (int i = 0; i < REPEATS; i++) {
+  for (int i = 0; i < repeats; i++) {
     CnTensor *y[CN_MAX_OUTPUTS] = { NULL };
     double start = now();
     ok(cn_apply(y, b->op, in, nin, attr));
@@ -142,8 +142,11 @@ static void measure(const Bench *b, int64_t batch) {
 int main(int argc, char **argv) {
   if (argc > 1) cn_threads_set(atoi(argv[1]));
   int64_t batch = argc > 2 ? atoi(argv[2]) : 96;
+  int64_t channels = argc > 4 ? atoi(argv[4]) : 0;
+  if (argc > 5) repeats = atoi(argv[5]);
   printf("%s, %d threads, batch %d, f32\n", cn_cpu_isa(), cn_threads(), (int)batch);
   for (size_t i = 0; i < sizeof benches / sizeof *benches; i++)
-    if (argc <= 3 || strstr(benches[i].name, argv[3]) != NULL) measure(&benches[i], batch);
+    if ((argc <= 3 || strstr(benches[i].name, argv[3]) != NULL) && (channels == 0 || channels == benches[i].c))
+      measure(&benches[i], batch);
   return 0;
 }
