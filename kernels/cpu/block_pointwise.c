@@ -151,7 +151,7 @@ typedef struct Back {
   int64_t channels, rows, pitch, strips, pieces;
   size_t matrix;  /* elements of one grid's packed weights (O,I) */
   size_t weight;  /* elements of one grid's weights (I,O) */
-  size_t scratch; /* elements that a thread has: a strip of the sources and one of z's gradient */
+  size_t scratch; /* elements that a thread has: a strip of the sources, one of z's gradient, a vector to read beyond */
   REAL *packed;   /* [grids][matrix] */
   REAL *memory;   /* [threads][scratch] */
   REAL *partial;  /* [grids][pieces][weight] */
@@ -182,7 +182,7 @@ static CnErr back_new(Back *out, const Pointwise *b) {
   k.matrix = aligned((int64_t)gemm_packed_count(b->outputs, b->inputs));
   k.weight = (size_t)(b->inputs * b->outputs);
   k.turned = vectors(b->outputs, b->inputs) < vectors(b->inputs, b->outputs);
-  k.scratch = aligned(k.rows * k.pitch) + aligned(k.rows * k.channels);
+  k.scratch = aligned(k.rows * k.pitch) + aligned(k.rows * k.channels + VLEN);
   size_t all = (size_t)b->grids * k.matrix + (size_t)cn_threads() * k.scratch;
   size_t partial = k.weights ? (size_t)(b->grids * k.pieces) * k.weight : 0;
   CnErr e = CN_OK;

@@ -195,7 +195,7 @@ static void forward_unit(const Separable *s, const Unit *u, Scratch *mine, const
     kernel.ahead = &ahead;
     FN(depthwise_rows)(&kernel, &mine->input, s->lanes, NULL, row, rows, s->ow, mine->inner, s->ow * s->lanes,
                        s->lanes);
-    FN(gemm_tile_rows_ahead)(pixels, s->out_lanes, s->c, mine->inner, s->lanes, packed, NULL, mine->outer, s->out_lanes,
+    FN(gemm_tile_rows_ahead)(pixels, s->o, s->c, mine->inner, s->lanes, packed, NULL, mine->outer, s->out_lanes,
                              &ahead);
     FN(write_result)(mine->outer, s->out_lanes, pixels, s->o, to, sums);
   }
@@ -239,14 +239,14 @@ static void backward_strip(const Separable *s, const Unit *u, Scratch *mine, con
   if (own && s->gpointwise != NULL) {
     FN(depthwise_rows)(&kernel, &mine->input, s->lanes, NULL, row, rows, s->ow, mine->inner, s->ow * s->lanes,
                        s->lanes);
-    FN(gemm_add_outer_ahead)(pixels, s->c, s->out_lanes, mine->inner, s->lanes, mine->outer, s->out_lanes, partial,
+    FN(gemm_add_outer_ahead)(pixels, s->c, s->o, mine->inner, s->lanes, mine->outer, s->out_lanes, partial,
                              s->out_lanes, ahead);
   }
   if (!wants_input(s) && s->gdepthwise == NULL) return;
   REAL *gradient = plane_row(&mine->gradient, row);
   int64_t pitch = mine->gradient.width * s->lanes;
   for (int64_t i = 0; i < rows; i++)
-    FN(gemm_tile_rows_ahead)(s->ow, s->lanes, s->o, mine->outer + i * s->ow * s->out_lanes, s->out_lanes, work->packed,
+    FN(gemm_tile_rows_ahead)(s->ow, s->c, s->o, mine->outer + i * s->ow * s->out_lanes, s->out_lanes, work->packed,
                              NULL, gradient + i * pitch, s->lanes, ahead);
   if (own && s->gdepthwise != NULL)
     FN(depthwise_weight_gradient)(&s->kernel, &mine->input, s->lanes, row, rows, s->ow, gradient, pitch, s->lanes,

@@ -96,12 +96,41 @@ CN_INLINE void tile_rows(int rows, int width, int64_t k, const REAL *a, int64_t 
   }
 }
 
-/* Where a panel's last vector has at most a quarter of its lanes, four rows share one: its quarters are these rows' last
-** columns. 36 columns take two vectors and a quarter for each row then, not three. Each element is still one sum over k
-** in order, to the same bits. */
+/* Where a panel's last vector has at most half or a quarter of its lanes, two or four rows share one: its parts are these
+** rows' last columns. 36 columns take two vectors and a quarter for each row then, not three. Each element is still one
+** sum over k in order, to the same bits. */
 #if defined(__AVX512F__) && defined(CN_REAL_f32)
-#define QUARTER 4 /* lanes */
-#define QUAD_ROWS 8
+#define SHARED_ROWS 8 /* of a tile */
+#define HALF 8        /* lanes */
+#define QUARTER 4
+
+/* The first `last` lanes of each part of a vector as the columns of a row each. */
+CN_INLINE void store_halves(REAL *c, int64_t ldc, VREAL v, int last) {
+  __mmask8 some = (__mmask8)((1u << last) - 1);
+  _mm256_mask_storeu_ps(c, some, _mm512_castps512_ps256((__m512)v));
+  _mm256_mask_storeu_ps(c + ldc, some, _mm512_extractf32x8_ps((__m512)v, 1));
+}
+
+CN_INLINE void store_quarters(REAL *c, int64_t ldc, VREAL v, int last) {
+  __mmask8 some = (__mmask8)((1u << last) - 1);
+  _mm_mask_storeu_ps(c, some, _mm512_castps512_ps128((__m512)v));
+  _mm_mask_storeu_ps(c + ldc, some, _mm512_extractf32x4_ps((__m512)v, 1));
+  _mm_mask_storeu_ps(c + 2 * ldc, some, _mm512_extractf32x4_ps((__m512)v, 2));
+  _mm_mask_storeu_ps(c + 3 * ldc, some, _mm512_extractf32x4_ps((__m512)v, 3));
+}
+
+CN_INLINE void store_shared(int parts, REAL *c, int64_t ldc, const VREAL *shared, int last) {
+  CN_UNROLL(4) for (int q = 0; q < SHARED_ROWS / parts; q++) {
+    if (parts == 2) store_halves(c + 2 * q * ldc, ldc, shared[q], last);
+    else store_quarters(c + 4 * q * ldc, ldc, shared[q], last);
+  }
+}
+
+/* The first lanes at p in every part of a vector. */
+CN_INLINE VREAL load_parts(int parts, const REAL *p) {
+  return parts == 2 ? (VREAL)_mm512_broadcast_f32x8(_mm256_loadu_ps(p))
+                    : (VREAL)_mm512_broadcast_f32x4(_mm_loadu_ps(p));
+}
 
 /* Quarter r has elements 0 … 3 of row r. */
 CN_INLINE VREAL load_quarters(const REAL *a, int64_t lda) {
@@ -111,68 +140,107 @@ CN_INLINE VREAL load_quarters(const REAL *a, int64_t lda) {
   return (VREAL)v;
 }
 
+/* tile_step of SHARED_ROWS rows whose last columns two share: w has these in both halves. */
+CN_INLINE void halves_step(int whole, const REAL *const *group, int64_t step, const VREAL *v, VREAL w, Tile sum,
+                           VREAL *shared) {
+  CN_UNROLL(8) for (int i = 0; i < SHARED_ROWS; i += 2) {
+    VREAL x = vsplat(group[i / 4][i % 4 * step]), y = vsplat(group[i / 4][(i % 4 + 1) * step]);
+    CN_UNROLL(2) for (int j = 0; j < whole; j++) {
+      sum[i][j] += x * v[j];
+      sum[i + 1][j] += y * v[j];
+    }
+    shared[i / 2] += (VREAL)_mm512_mask_blend_ps(0xff00, (__m512)x, (__m512)y) * w;
+  }
+}
+
 /* Columns 0 … columns-1 of the rows at `group`, which move on past them, times the panel; x[q] has these columns of rows
 ** 4q … 4q+3 in its quarters. */
 CN_INLINE void quad_columns(int columns, int whole, const VREAL *x, const REAL **group, int64_t lda, const REAL *panel,
-                            Tile sum, VREAL *quad) {
+                            Tile sum, VREAL *shared) {
   CN_UNROLL(4) for (int e = 0; e < columns; e++, panel += (whole + 1) * VLEN) {
-    VREAL v[MAX_WIDTH], w = (VREAL)_mm512_broadcast_f32x4(_mm_loadu_ps(panel + whole * VLEN));
+    VREAL v[MAX_WIDTH], w = load_parts(4, panel + whole * VLEN);
     CN_UNROLL(2) for (int j = 0; j < whole; j++) v[j] = VLOAD(panel + j * VLEN);
-    tile_step(QUAD_ROWS, whole, group, lda, v, sum);
+    tile_step(SHARED_ROWS, whole, group, lda, v, sum);
     CN_UNROLL(2) for (int q = 0; q < 2; q++) {
-      quad[q] += (VREAL)_mm512_permutevar_ps((__m512)x[q], _mm512_set1_epi32(e)) * w;
+      shared[q] += (VREAL)_mm512_permutevar_ps((__m512)x[q], _mm512_set1_epi32(e)) * w;
       group[q]++;
       HOLD(group[q]);
     }
   }
 }
 
-/* QUAD_ROWS rows of c = a * panel + bias; `whole` vectors and `last` columns. */
-CN_INLINE void tile_quads(int whole, int64_t k, const REAL *a, int64_t lda, const REAL *panel, const VREAL *bias,
-                          REAL *c, int64_t ldc, int last, const char *ahead) {
+CN_INLINE void multiply_quads(int whole, int64_t k, const REAL *a, int64_t lda, const REAL *panel, const char *ahead,
+                              Tile sum, VREAL *shared) {
   const REAL *group[2] = { a, a + 4 * lda };
   int64_t step = (whole + 1) * VLEN, p = 0;
-  Tile sum;
-  VREAL quad[2], x[2];
-  HOLD(bias);
-  CN_UNROLL(8) for (int i = 0; i < QUAD_ROWS; i++)
-    CN_UNROLL(2) for (int j = 0; j < whole; j++) sum[i][j] = bias[j];
-  quad[0] = quad[1] = (VREAL)_mm512_broadcast_f32x4(_mm512_castps512_ps128((__m512)bias[whole]));
+  VREAL x[2];
   for (; p + 4 <= k; p += 4, panel += 4 * step) {
     CN_UNROLL(2) for (int q = 0; q < 2; q++) x[q] = load_quarters(group[q], lda);
-    for (int i = 0; ahead != NULL && i < 4; i++, ahead += AHEAD_LINE) __builtin_prefetch(ahead, 0, 2);
-    quad_columns(4, whole, x, group, lda, panel, sum, quad);
+    for (int i = 0; ahead != NULL && i < 4; i++) ahead = ahead_ask(ahead);
+    quad_columns(4, whole, x, group, lda, panel, sum, shared);
   }
   if (p < k) {
-    REAL part[QUAD_ROWS * 4] = { 0 };
-    for (int i = 0; i < QUAD_ROWS; i++) memcpy(part + 4 * i, a + i * lda + p, (size_t)(k - p) * sizeof(REAL));
+    REAL part[SHARED_ROWS * 4] = { 0 };
+    for (int i = 0; i < SHARED_ROWS; i++) memcpy(part + 4 * i, a + i * lda + p, (size_t)(k - p) * sizeof(REAL));
     CN_UNROLL(2) for (int q = 0; q < 2; q++) x[q] = VLOAD(part + 16 * q);
-    quad_columns((int)(k - p), whole, x, group, lda, panel, sum, quad);
-  }
-  CN_UNROLL(8) for (int i = 0; i < QUAD_ROWS; i++) {
-    CN_UNROLL(2) for (int j = 0; j < whole; j++) VSTORE(c + i * ldc + j * VLEN, sum[i][j]);
-    REAL part[4 * QUARTER];
-    VSTORE(part, quad[i / 4]);
-    memcpy(c + i * ldc + whole * VLEN, part + i % 4 * QUARTER, (size_t)last * sizeof(REAL));
+    quad_columns((int)(k - p), whole, x, group, lda, panel, sum, shared);
   }
 }
 
-/* As many rows as go by tiles of quads; how many these are. */
-CN_INLINE int64_t panel_quads(int width, int64_t m, int64_t k, const REAL *a, int64_t lda, const REAL *panel,
-                              const VREAL *bias, REAL *c, int64_t ldc, int last, Ahead *ahead) {
+CN_INLINE void multiply_halves(int whole, int64_t k, const REAL *a, int64_t lda, const REAL *panel, const char *ahead,
+                               Tile sum, VREAL *shared) {
+  const REAL *group[2] = { a, a + 4 * lda };
+  for (int64_t p = 0; p < k; p++, panel += (whole + 1) * VLEN) {
+    VREAL v[MAX_WIDTH], w = load_parts(2, panel + whole * VLEN);
+    CN_UNROLL(2) for (int j = 0; j < whole; j++) v[j] = VLOAD(panel + j * VLEN);
+    if (ahead != NULL) ahead = ahead_ask(ahead);
+    halves_step(whole, group, lda, v, w, sum, shared);
+    CN_UNROLL(2) for (int q = 0; q < 2; q++) {
+      group[q]++;
+      HOLD(group[q]);
+    }
+  }
+}
+
+/* SHARED_ROWS rows of c = a * panel + bias; `whole` vectors and `last` columns, which 2 or 4 rows share (`parts`). */
+CN_INLINE void tile_shared(int parts, int whole, int64_t k, const REAL *a, int64_t lda, const REAL *panel,
+                           const VREAL *bias, REAL *c, int64_t ldc, int last, const char *ahead) {
+  Tile sum;
+  VREAL shared[SHARED_ROWS / 2], start = load_parts(parts, (const REAL *)&bias[whole]);
+  HOLD(bias);
+  CN_UNROLL(8) for (int i = 0; i < SHARED_ROWS; i++)
+    CN_UNROLL(2) for (int j = 0; j < whole; j++) sum[i][j] = bias[j];
+  CN_UNROLL(4) for (int q = 0; q < SHARED_ROWS / parts; q++) shared[q] = start;
+  if (parts == 4 && ahead != NULL) multiply_quads(whole, k, a, lda, panel, ahead, sum, shared);
+  else if (parts == 4) multiply_quads(whole, k, a, lda, panel, NULL, sum, shared);
+  else if (ahead != NULL) multiply_halves(whole, k, a, lda, panel, ahead, sum, shared);
+  else multiply_halves(whole, k, a, lda, panel, NULL, sum, shared);
+  CN_UNROLL(8) for (int i = 0; i < SHARED_ROWS; i++)
+    CN_UNROLL(2) for (int j = 0; j < whole; j++) VSTORE(c + i * ldc + j * VLEN, sum[i][j]);
+  store_shared(parts, c + whole * VLEN, ldc, shared, last);
+}
+
+/* As many rows as go by tiles whose last columns are shared; how many these are. */
+CN_INLINE int64_t panel_shared(int width, int64_t m, int64_t k, const REAL *a, int64_t lda, const REAL *panel,
+                               const VREAL *bias, REAL *c, int64_t ldc, int last, Ahead *ahead) {
   int64_t i = 0;
-  for (; width > 1 && last <= QUARTER && i + QUAD_ROWS <= m; i += QUAD_ROWS)
-    tile_quads(width - 1, k, a + i * lda, lda, panel, bias, c + i * ldc, ldc, last, ahead_take(ahead, k));
+  if (width == 1 || last > HALF) return 0;
+  for (; i + SHARED_ROWS <= m; i += SHARED_ROWS) {
+    const char *lines = ahead_take(ahead, k);
+    if (last <= QUARTER)
+      tile_shared(4, width - 1, k, a + i * lda, lda, panel, bias, c + i * ldc, ldc, last, lines);
+    else tile_shared(2, width - 1, k, a + i * lda, lda, panel, bias, c + i * ldc, ldc, last, lines);
+  }
   return i;
 }
 #else
-#define panel_quads(...) 0
+#define panel_shared(...) 0
 #endif
 
 /* All rows of one panel's columns: tiles of `rows`, then of 4 and 1. */
 CN_INLINE void panel_rows(int rows, int width, int64_t m, int64_t k, const REAL *a, int64_t lda, const REAL *panel,
                           const VREAL *bias, REAL *c, int64_t ldc, int last, Ahead *ahead) {
-  int64_t i = last == VLEN ? 0 : panel_quads(width, m, k, a, lda, panel, bias, c, ldc, last, ahead);
+  int64_t i = last == VLEN ? 0 : panel_shared(width, m, k, a, lda, panel, bias, c, ldc, last, ahead);
   for (; i + rows <= m; i += rows)
     tile_rows(rows, width, k, a + i * lda, lda, panel, bias, c + i * ldc, ldc, last, ahead_take(ahead, k));
   for (; i + 4 <= m; i += 4) tile_rows(4, width, k, a + i * lda, lda, panel, bias, c + i * ldc, ldc, last, NULL);
@@ -244,64 +312,77 @@ CN_INLINE void tile_outer(int rows, int width, int64_t m, const REAL *a, int64_t
       vstore_some(c + i * ldc + j * VLEN, sum[i][j], j < width - 1 ? VLEN : last);
 }
 
-/* The same in quads, see tile_quads: quarter r of a quad's vector is what row r has in the last columns. */
-#if defined(QUAD_ROWS)
-CN_INLINE void outer_quads(int whole, int64_t m, const REAL *a, int64_t lda, const REAL *g, int64_t ldg, REAL *c,
-                           int64_t ldc, int last, const char *ahead) {
+/* The same where rows share their last columns, see tile_shared. */
+#if defined(SHARED_ROWS)
+/* c + sums, in all of the `last` columns. */
+CN_INLINE void add_parts(int parts, REAL *c, int64_t ldc, const VREAL *shared, int last) {
+  CN_UNROLL(8) for (int i = 0; i < SHARED_ROWS; i++) {
+    REAL part[16], *to = c + i * ldc;
+    VSTORE(part, shared[i / parts]);
+    const REAL *from = part + i % parts * (VLEN / parts);
+    for (int e = 0; e < last; e++) to[e] += from[e];
+  }
+}
+
+CN_INLINE void outer_shared(int parts, int whole, int64_t m, const REAL *a, int64_t lda, const REAL *g, int64_t ldg,
+                            REAL *c, int64_t ldc, int last, const char *ahead) {
   const __m512i own = _mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3);
-  VREAL quad[2] = { { 0 } };
+  VREAL shared[SHARED_ROWS / 2] = { { 0 } };
   Tile sum;
-  CN_UNROLL(8) for (int i = 0; i < QUAD_ROWS; i++)
+  CN_UNROLL(8) for (int i = 0; i < SHARED_ROWS; i++)
     CN_UNROLL(2) for (int j = 0; j < whole; j++) sum[i][j] = (VREAL){ 0 };
   for (int64_t p = 0; p < m; p++) {
     const REAL *group[2] = { a, a + 4 };
-    VREAL v[MAX_WIDTH], w = (VREAL)_mm512_broadcast_f32x4(_mm_loadu_ps(g + whole * VLEN));
+    VREAL v[MAX_WIDTH], w = load_parts(parts, g + whole * VLEN);
     CN_UNROLL(2) for (int j = 0; j < whole; j++) v[j] = VLOAD(g + j * VLEN);
-    if (ahead != NULL) __builtin_prefetch(ahead + p * AHEAD_LINE, 0, 2);
-    tile_step(QUAD_ROWS, whole, group, 1, v, sum);
-    CN_UNROLL(2) for (int q = 0; q < 2; q++)
-      quad[q] += (VREAL)_mm512_permutevar_ps(_mm512_broadcast_f32x4(_mm_loadu_ps(group[q])), own) * w;
+    if (ahead != NULL) ahead = ahead_ask(ahead);
+    if (parts == 2) halves_step(whole, group, 1, v, w, sum, shared);
+    else {
+      tile_step(SHARED_ROWS, whole, group, 1, v, sum);
+      CN_UNROLL(2) for (int q = 0; q < 2; q++)
+        shared[q] += (VREAL)_mm512_permutevar_ps((__m512)load_parts(4, group[q]), own) * w;
+    }
     a += lda;
     g += ldg;
     HOLD(a);
     HOLD(g);
   }
-  for (int i = 0; i < QUAD_ROWS; i++) {
-    REAL part[4 * QUARTER], *to = c + i * ldc;
-    VSTORE(part, quad[i / 4]);
+  CN_UNROLL(8) for (int i = 0; i < SHARED_ROWS; i++) {
+    REAL *to = c + i * ldc;
     CN_UNROLL(2) for (int j = 0; j < whole; j++) VSTORE(to + j * VLEN, VLOAD(to + j * VLEN) + sum[i][j]);
-    for (int e = 0; e < last; e++) to[whole * VLEN + e] += part[i % 4 * QUARTER + e];
   }
+  add_parts(parts, c + whole * VLEN, ldc, shared, last);
 }
 
-CN_INLINE int64_t panel_outer_quads(int width, int64_t m, int64_t k, const REAL *a, int64_t lda, const REAL *g,
-                                    int64_t ldg, REAL *c, int64_t ldc, int last, Ahead *ahead) {
+CN_INLINE int64_t panel_outer_shared(int width, int64_t m, int64_t k, const REAL *a, int64_t lda, const REAL *g,
+                                     int64_t ldg, REAL *c, int64_t ldc, int last, Ahead *ahead) {
   int64_t i = 0;
-  for (; width > 1 && last <= QUARTER && i + QUAD_ROWS <= k; i += QUAD_ROWS)
-    outer_quads(width - 1, m, a + i, lda, g, ldg, c + i * ldc, ldc, last, ahead_take(ahead, m));
+  if (width == 1 || last > HALF) return 0;
+  for (; i + SHARED_ROWS <= k; i += SHARED_ROWS) {
+    const char *lines = ahead_take(ahead, m);
+    if (last <= QUARTER && lines != NULL)
+      outer_shared(4, width - 1, m, a + i, lda, g, ldg, c + i * ldc, ldc, last, lines);
+    else if (last <= QUARTER) outer_shared(4, width - 1, m, a + i, lda, g, ldg, c + i * ldc, ldc, last, NULL);
+    else outer_shared(2, width - 1, m, a + i, lda, g, ldg, c + i * ldc, ldc, last, lines);
+  }
   return i;
 }
 #else
-#define panel_outer_quads(...) 0
+#define panel_outer_shared(...) 0
 #endif
 
 CN_INLINE void panel_outer(int rows, int width, int64_t m, int64_t k, const REAL *a, int64_t lda, const REAL *g,
                            int64_t ldg, REAL *c, int64_t ldc, int last, Ahead *ahead) {
-  int64_t i = panel_outer_quads(width, m, k, a, lda, g, ldg, c, ldc, last, ahead);
+  int64_t i = panel_outer_shared(width, m, k, a, lda, g, ldg, c, ldc, last, ahead);
   for (; i + rows <= k; i += rows)
     tile_outer(rows, width, m, a + i, lda, g, ldg, c + i * ldc, ldc, last, ahead_take(ahead, m));
   for (; i + 4 <= k; i += 4) tile_outer(4, width, m, a + i, lda, g, ldg, c + i * ldc, ldc, last, NULL);
   for (; i < k; i++) tile_outer(1, width, m, a + i, lda, g, ldg, c + i * ldc, ldc, last, NULL);
 }
 
-void FN(gemm_add_outer)(int64_t m, int64_t k, int64_t n, const REAL *a, int64_t lda, const REAL *g, int64_t ldg,
-                        REAL *c, int64_t ldc) {
-  FN(gemm_add_outer_ahead)(m, k, n, a, lda, g, ldg, c, ldc, NULL);
-}
-
-void FN(gemm_add_outer_ahead)(int64_t m, int64_t k, int64_t n, const REAL *a, int64_t lda, const REAL *g, int64_t ldg,
-                              REAL *c, int64_t ldc, Ahead *ahead) {
-  BY_PAIRS(FN(pairs_add_outer)(m, k, n, a, lda, g, ldg, c, ldc, ahead))
+/* `whole`: rows of g can be read up to whole vectors. */
+static void add_outer(int64_t m, int64_t k, int64_t n, const REAL *a, int64_t lda, const REAL *g, int64_t ldg,
+                      bool whole, REAL *c, int64_t ldc, Ahead *ahead) {
   int64_t vectors = CN_CEIL_DIV(n, VLEN);
   REAL padded[STRIP * MAX_WIDTH * (VBYTES / sizeof(REAL))]; /* a panel of g whose last vector is not whole */
   for (int64_t begin = 0; begin < m; begin += STRIP) {
@@ -313,7 +394,7 @@ void FN(gemm_add_outer_ahead)(int64_t m, int64_t k, int64_t n, const REAL *a, in
       int last = (int)(columns - (width - 1) * VLEN);
       const REAL *panel = g + begin * ldg + v * VLEN;
       int64_t ldp = ldg;
-      if (last < VLEN) {
+      if (last < VLEN && !whole) {
         ldp = width * VLEN;
         for (int64_t i = 0; i < rows; i++)
           for (int j = 0; j < width; j++)
@@ -327,6 +408,18 @@ void FN(gemm_add_outer_ahead)(int64_t m, int64_t k, int64_t n, const REAL *a, in
       v += width;
     }
   }
+}
+
+void FN(gemm_add_outer)(int64_t m, int64_t k, int64_t n, const REAL *a, int64_t lda, const REAL *g, int64_t ldg,
+                        REAL *c, int64_t ldc) {
+  BY_PAIRS(FN(pairs_add_outer)(m, k, n, a, lda, g, ldg, c, ldc, NULL))
+  add_outer(m, k, n, a, lda, g, ldg, false, c, ldc, NULL);
+}
+
+void FN(gemm_add_outer_ahead)(int64_t m, int64_t k, int64_t n, const REAL *a, int64_t lda, const REAL *g, int64_t ldg,
+                              REAL *c, int64_t ldc, Ahead *ahead) {
+  BY_PAIRS(FN(pairs_add_outer)(m, k, n, a, lda, g, ldg, c, ldc, ahead))
+  add_outer(m, k, n, a, lda, g, ldg, true, c, ldc, ahead);
 }
 
 CnErr FN(gemm)(int64_t m, int64_t n, int64_t k, const REAL *a, const REAL *b, bool transposed, const REAL *bias,

@@ -29,6 +29,7 @@ void FN(gemm_tile_rows_ahead)(int64_t m, int64_t n, int64_t k, const REAL *a, in
 void FN(gemm_add_outer)(int64_t m, int64_t k, int64_t n, const REAL *a, int64_t lda, const REAL *g, int64_t ldg,
                         REAL *c, int64_t ldc);
 
+/* The same where reading rows of g up to whole vectors is allowed: from scratch memory. */
 void FN(gemm_add_outer_ahead)(int64_t m, int64_t k, int64_t n, const REAL *a, int64_t lda, const REAL *g, int64_t ldg,
                               REAL *c, int64_t ldc, Ahead *ahead);
 
