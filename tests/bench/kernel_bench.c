@@ -2,9 +2,9 @@
 **
 **   build/tests/kernel_bench [threads [batch [part of a name [channels [repeats]]]]]
 **
-** For each row of the table: milliseconds of forward and of backward (all gradients), the best of several (or of `repeats`), and
-** multiply-adds per second; for a block those that backward makes again count too. With one thread times are processor
-** time, so that other programs disturb them less. */
+** For each row of the table: milliseconds of forward and of backward (all gradients), the best of several (or of
+** `repeats`), and multiply-adds per second; for a block those that backward makes again count too. With one thread times
+** are processor time, so that other programs disturb them less. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
