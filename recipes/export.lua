@@ -48,8 +48,8 @@ function formats.onnx(path)
     r.parameters, about.in_channels or 3, type(size) == "table" and size[1] or size,
     type(size) == "table" and size[2] or size, r.bytes / 1e6))
   if r.difference then
-    print(("checked on 5 random images in batches of 2 and 3: logits within %.2g of the network's, which reach %.2g and "
-           .. "differ by up to %.2g from image to image"):format(r.difference, r.largest, r.spread))
+    print(("checked on 5 random images in batches of 2 and 3: logits within %.2g of the network's, which reach %.2g "
+           .. "and differ by up to %.2g from image to image"):format(r.difference, r.largest, r.spread))
   end
   return about
 end
@@ -91,7 +91,9 @@ end
 
 if not opt.to then args.fail("usage", "--to FILE is needed: .onnx, .safetensors or .json") end
 local write = formats[opt.to:match "%.([%a]+)$"]
-if not write then args.fail("usage", "--to: expected a file ending in .onnx, .safetensors or .json, got '%s'", opt.to) end
+if not write then
+  args.fail("usage", "--to: expected a file ending in .onnx, .safetensors or .json, got '%s'", opt.to)
+end
 local there = cnas.file.exists(opt.to)
 if there == "folder" then args.fail("usage", "--to: %s is a folder", opt.to) end
 if there and not opt.force then args.fail("usage", "%s is there already: --force replaces it", opt.to) end

@@ -228,7 +228,6 @@ CnErr cn_backbone_cost(const CnModule *m, const CnBackbone *b, CnCost *cost, int
   if (height > 1 << 16 || width > 1 << 16)
     return cn_fail(CN_EUSAGE, "%s: images of %" PRId64 "x%" PRId64 " are too large", m->kind->name, height, width);
   CnSpec s[2] = { { .dtype = CN_F32, .ndim = 4, .shape = { 1, height, width, b->in_channels } } };
-  *cost = (CnCost){ 0 };
   CN_TRY(cn_module_cost(stem(m, 0), cost, &s[0]));
   s[1] = s[0];
   if (b->stems == 2) CN_TRY(cn_module_cost(stem(m, 1), cost, &s[1]));

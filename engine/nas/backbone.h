@@ -32,7 +32,7 @@ CnErr cn_backbone_build(CnModule *m, CnBackbone *b, const CnBackboneOptions *opt
 CnErr cn_backbone_forward(CnModule *m, const CnBackbone *b, CnTensor **logits, CnTensor **tapped, CnTensor *images,
                           const CnCellCall call[2]);
 
-/* One image of height x width. */
+/* Adds one image of height x width. */
 CnErr cn_backbone_cost(const CnModule *m, const CnBackbone *b, CnCost *cost, int64_t height, int64_t width,
                        const CnCellCall call[2]);
 

@@ -40,7 +40,8 @@ CnErr cn_network_forward(CnModule *m, CnTensor **logits, CnTensor **auxiliary, C
 CnErr cn_network_set_drop_path(CnModule *m, double probability);
 double cn_network_drop_path(const CnModule *m);
 
-/* What one image of height x width costs, found from the modules' shapes alone. The auxiliary head is left out. */
+/* Adds to *out what one image of height x width costs, found from the modules' shapes alone. The auxiliary head is left
+** out. */
 CnErr cn_network_cost(CnCost *out, CnModule *network, int64_t height, int64_t width);
 /* The same for one path of a supernet: the parameters of that path, an operation chosen twice on an edge once. */
 CnErr cn_supernet_cost(CnCost *out, CnModule *supernet, const CnGenotype *path, int64_t height, int64_t width);

@@ -220,6 +220,14 @@ CnErr cn_module_to(CnModule *m, CnDtype dtype, CnDevice device) {
 }
 
 CnErr cn_module_cost(const CnModule *m, CnCost *cost, CnSpec *x) {
+  CnCost before = *cost;
   cost->parameters += own_parameters(m);
-  return m->kind->cost != NULL ? m->kind->cost(m, cost, x) : CN_OK;
+  if (m->kind->cost != NULL) CN_TRY(m->kind->cost(m, cost, x));
+  if (cost->report != NULL) {
+    CnCost added = { .parameters = cost->parameters - before.parameters,
+                     .conv_macs = cost->conv_macs - before.conv_macs,
+                     .linear_macs = cost->linear_macs - before.linear_macs };
+    cost->report(cost->context, m, &added, x);
+  }
+  return CN_OK;
 }

@@ -17,6 +17,9 @@ typedef struct CnModule CnModule;
 typedef struct CnCost {
   int64_t parameters; /* elements */
   int64_t conv_macs, linear_macs;
+  /* Unless NULL: told of each module, behind those in it: what it added, and what it gives. */
+  void (*report)(void *context, const CnModule *m, const struct CnCost *added, const CnSpec *out);
+  void *context;
 } CnCost;
 
 typedef struct CnModuleKind {

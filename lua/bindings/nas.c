@@ -400,7 +400,7 @@ static int module_cost(lua_State *L) {
 static int cost_network(lua_State *L) {
   static const char who[] = "cost.network";
   CnGenotype g;
-  CnCost cost;
+  CnCost cost = { 0 };
   luaL_checktype(L, 1, LUA_TTABLE);
   lua_settop(L, 1);
   cnL_checkoptions(L, 1, who, NETWORK_OPTIONS " height width");

@@ -7,8 +7,9 @@ local cnas = require "cnas.engine"
 local args = require "cnas.args"
 
 local library = {
-  "arch", "args", "controller", "costs", "curriculum", "data", "manual", "metric", "model", "nasbench201",
-  "onnx", "options", "packed", "population", "pretrained", "repl", "run", "sampler", "schedule", "subject",
+  "arch", "args", "controller", "costs", "curriculum", "data", "latency", "manual", "metric", "model",
+  "nasbench201", "onnx", "options", "packed", "places", "population", "pretrained", "profile", "repl", "run",
+  "sampler", "schedule", "subject",
 }
 
 package.loaded["cnas"] = cnas -- the library's own files may say require "cnas"

@@ -352,14 +352,8 @@ end
 -- The name of the operation at a place of a network, for messages; nil where there is none.
 local function operations(genotype, layers)
   if not genotype or not layers then return nil end
-  return function(at)
-    local cell, triple = at:match "^cells%.(%d+)%._ops%.(%d+)"
-    if not cell then return nil end
-    cell = tonumber(cell)
-    local kind = (cell == layers // 3 or cell == 2 * layers // 3) and "reduction" or "normal"
-    local t = genotype[kind][tonumber(triple) + 1]
-    return t and t[1]
-  end
+  local place = cnas.places { genotype = genotype, layers = layers }
+  return function(at) return (place(at) or {}).operation end
 end
 
 --- The model of a network or function f of images (N,H,W,C). Options as for export.

@@ -29,7 +29,7 @@ static void the_default_supernet_has_1930618_parameters(void **state) {
 
 static void network_costs(CnNetworkOptions o, int64_t size, int64_t parameters, int64_t conv, int64_t linear) {
   CnModule *m;
-  CnCost cost;
+  CnCost cost = { 0 };
   o.genotype = cn_genotype_named("CNAS");
   assert_int_equal(cn_network_new(&m, o, NULL), CN_OK);
   assert_int_equal(cn_network_cost(&cost, m, size, size), CN_OK);
@@ -196,7 +196,7 @@ static void shared_parameters_of_a_path_count_once(void **state) {
   CnModule *m = supernet((CnSupernetOptions){ .channels = 4, .layers = 3, .nodes = 1, .classes = 2 }, NULL);
   CnGenotype once = path_of("Genotype(normal=[('sep_conv_3x3', 1), ('none', 0)], reduce=[" NONE "])");
   CnGenotype twice = path_of("Genotype(normal=[('sep_conv_3x3', 1), ('sep_conv_3x3', 1)], reduce=[" NONE "])");
-  CnCost a, b;
+  CnCost a = { 0 }, b = { 0 };
   (void)state;
   assert_int_equal(cn_supernet_cost(&a, m, &once, 8, 8), CN_OK);
   assert_int_equal(cn_supernet_cost(&b, m, &twice, 8, 8), CN_OK);
