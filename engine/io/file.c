@@ -14,7 +14,7 @@
 
 static int system_open(const char *path, int flags, mode_t mode) { return open(path, flags, mode); }
 
-CnSystem cn_system = { system_open, read, write, fsync, close, rename };
+CnSystem cn_system = { system_open, read, write, fsync, close, rename, fstatvfs };
 
 /* ---- calls that go on after a signal ---- */
 
@@ -269,6 +269,19 @@ CnErr cn_writer_open(CnWriter **out, const char *path) {
   }
   *out = w;
   return CN_OK;
+}
+
+CnErr cn_writer_expect(CnWriter *w, uint64_t bytes) {
+  struct statvfs info;
+  int r;
+  do r = cn_system.fstatvfs(w->fd, &info);
+  while (r < 0 && errno == EINTR);
+  if (r < 0) return cn_fail(CN_EIO, "cannot write %s: %s", w->path, strerror(errno));
+  if (info.f_blocks == 0) return CN_OK; /* not bounded, as some in memory are */
+  uint64_t left = (uint64_t)info.f_bavail * (uint64_t)info.f_frsize;
+  if (left >= bytes) return CN_OK;
+  return cn_fail(CN_EIO, "cannot write %s: it needs %.1f MB, and its file system has %.1f MB left: %s; make room there",
+                 w->path, (double)bytes / 1e6, (double)left / 1e6, strerror(ENOSPC));
 }
 
 CnErr cn_writer_put(CnWriter *w, const void *data, size_t size) {

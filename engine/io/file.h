@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/types.h>
 
 #include "base/error.h"
@@ -34,6 +35,8 @@ CnErr cn_file_write(const char *path, const void *data, size_t size);
 /* The same in pieces. commit and abandon free the writer; commit that fails has abandoned. */
 typedef struct CnWriter CnWriter;
 CnErr cn_writer_open(CnWriter **out, const char *path);
+/* Asked before a large file is put: CN_EIO when its file system has less than `bytes` left for this user. */
+CnErr cn_writer_expect(CnWriter *w, uint64_t bytes);
 CnErr cn_writer_put(CnWriter *w, const void *data, size_t size);
 CnErr cn_writer_rewind(CnWriter *w); /* the next put overwrites from the file's beginning */
 CnErr cn_writer_commit(CnWriter *w);
@@ -85,6 +88,7 @@ typedef struct CnSystem {
   int (*fsync)(int fd);
   int (*close)(int fd);
   int (*rename)(const char *from, const char *to);
+  int (*fstatvfs)(int fd, struct statvfs *info);
 } CnSystem;
 extern CnSystem cn_system;
 

@@ -89,7 +89,8 @@ CnErr cn_folder_free_space(int64_t *bytes, const char *path) {
   do r = statvfs(path, &info);
   while (r < 0 && errno == EINTR);
   if (r < 0) return cn_fail(CN_EIO, "cannot tell the free space at %s: %s", path, strerror(errno));
-  *bytes = (int64_t)info.f_bavail * (int64_t)info.f_frsize;
+  /* One that is not bounded, such as some in memory, counts no blocks at all. */
+  *bytes = info.f_blocks == 0 ? INT64_MAX : (int64_t)info.f_bavail * (int64_t)info.f_frsize;
   return CN_OK;
 }
 

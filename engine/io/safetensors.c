@@ -445,7 +445,10 @@ static CnErr save(const char *path, Item *items, int count, CnMetadata *metadata
   qsort(items, (size_t)count, sizeof *items, by_written_order);
   CnWriter *w;
   CN_TRY(cn_writer_open(&w, path));
-  CnErr e = put_all(w, items, count, metadata, metadata_count);
+  uint64_t bytes = 0;
+  for (int i = 0; i < count; i++) bytes += cn_tensor_bytes(items[i].tensor);
+  CnErr e = cn_writer_expect(w, bytes); /* and the header, which is small beside them */
+  if (e == CN_OK) e = put_all(w, items, count, metadata, metadata_count);
   if (e == CN_OK) return cn_writer_commit(w);
   cn_writer_abandon(w);
   return e;

@@ -116,6 +116,7 @@ CnErr cn_network_forward(CnModule *m, CnTensor **logits, CnTensor **auxiliary, C
   cn_tensor_unref(tapped);
   if (e == CN_OK) return CN_OK;
   cn_tensor_unref(*logits);
+  *logits = NULL;
   return cn_fail_within(e, "in auxiliary_head: ");
 }
 

@@ -57,7 +57,7 @@ static void set_fault(int call, int number, int error) {
 
 static int faults_setup(void **state) {
   real = cn_system;
-  cn_system = (CnSystem){ f_open, f_read, f_write, f_fsync, f_close, f_rename };
+  cn_system = (CnSystem){ f_open, f_read, f_write, f_fsync, f_close, f_rename, real.fstatvfs };
   set_fault(OPEN, 0, 0);
   return scratch_setup(state);
 }

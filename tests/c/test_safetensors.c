@@ -335,6 +335,39 @@ static void test_full_disk(void **state) {
   assert_names("file ");
 }
 
+static uint64_t left_bytes; /* 0 in a file system that is not bounded */
+static int filled_statvfs(int fd, struct statvfs *info) {
+  (void)fd;
+  *info = (struct statvfs){ .f_frsize = 1, .f_blocks = left_bytes > 0, .f_bavail = left_bytes };
+  return 0;
+}
+
+static void test_filled_disk(void **state) {
+  (void)state;
+  CnNamedTensor named[TENSORS];
+  make_named(named);
+  uint64_t bytes = 0;
+  for (int i = 0; i < TENSORS; i++) bytes += cn_tensor_bytes(named[i].tensor);
+  assert_ok(cn_file_write(scratch_path("file"), "old", 3));
+  CnSystem real = cn_system;
+  cn_system.fstatvfs = filled_statvfs;
+  left_bytes = bytes - 1;
+  cn_system.write = full_write; /* not one byte is tried */
+  CnErr e = save("file");
+  cn_system = real;
+  assert_fails(CN_EIO, "MB left: No space left on device; make room there", e);
+  assert_contents(scratch_path("file"), "old", 3);
+  assert_names("file ");
+  cn_system.fstatvfs = filled_statvfs;
+  left_bytes = bytes;
+  CnErr just = save("file");
+  left_bytes = 0;
+  CnErr unbounded = save("file");
+  cn_system = real;
+  assert_ok(just);
+  assert_ok(unbounded);
+}
+
 static void test_no_memory(void **state) {
   (void)state;
   CnNamedTensor named[TENSORS];
@@ -361,6 +394,7 @@ int main(void) {
     TEST(test_round_trip),  TEST(test_bytes),           TEST(test_strides),      TEST(test_nothing),
     TEST(test_malformed),   TEST(test_refused_saves),   TEST(test_cut_anywhere), TEST(test_flip_every_bit),
     TEST(test_full_disk),   TEST(test_hostile_lengths), TEST(test_no_memory),
+    TEST(test_filled_disk),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

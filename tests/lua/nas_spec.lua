@@ -200,6 +200,15 @@ T.describe("an evaluation network", function()
     T.equal(select("#", net:train(false)(x)), 1)
   end)
 
+  T.it("whose auxiliary head fails gives nothing, and says where", function()
+    local net = cnas.network { genotype = "CNAS", channels = 4, layers = 3, classes = 5, auxiliary = true, rng = rng() }
+    collectgarbage()
+    local before = cnas.live()
+    T.raises("in auxiliary_head: .*training needs more than one value for each channel", net, images(1, 32, 32, 3))
+    collectgarbage()
+    T.equal(cnas.live(), before)
+  end)
+
   T.it("drops paths from its own stream, in training", function()
     local noise = rng "drop-path"
     local net = cnas.network { genotype = "CNAS", channels = 4, layers = 3, classes = 5, drop_path = 0.5, noise = noise,
