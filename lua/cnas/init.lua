@@ -7,7 +7,7 @@ local cnas = require "cnas.engine"
 local args = require "cnas.args"
 
 local library = {
-  "arch", "args", "controller", "costs", "curriculum", "data", "latency", "manual", "metric", "model",
+  "arch", "args", "controller", "costs", "curriculum", "data", "foresee", "latency", "manual", "metric", "model",
   "nasbench201", "onnx", "options", "packed", "places", "population", "pretrained", "profile", "repl", "run",
   "sampler", "schedule", "subject",
 }

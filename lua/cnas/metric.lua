@@ -2,12 +2,15 @@
 -- is said of whole lists of numbers: spread, rank correlation.
 
 local cnas = require "cnas"
+local args = require "cnas.args"
 
 local rank = require "cnas.rank"
 local metric = { kendall = rank.kendall, spearman = rank.spearman }
 
--- One f64 scalar of a state, and back.
-local function entry(name, number) return { name = name, tensor = cnas.tensor(number, { dtype = "f64" }) } end
+-- One scalar of a state: f64, or i64 for a whole number.
+local function entry(name, number)
+  return { name = name, tensor = cnas.tensor(number, { dtype = math.type(number) == "integer" and "i64" or "f64" }) }
+end
 
 local MovingAverage = { __name = "cnas.MovingAverage" }
 MovingAverage.__index = MovingAverage
@@ -58,6 +61,36 @@ function metric.spread(list)
     squares = squares + off * (number - mean)
   end
   return mean, math.sqrt(squares / math.max(#list - 1, 1))
+end
+
+local Best = { __name = "cnas.Best" }
+Best.__index = Best
+
+--- The largest number so far: calling it with a number, and with a table of numbers that belong to it, says whether it
+--- is larger than all before.
+---   local best = cnas.metric.best()
+---   if best(accuracy, { epoch = epoch }) then … end       best.value, best.with.epoch
+function metric.best() return setmetatable({ value = nil, with = {} }, Best) end
+
+function Best:__call(number, with)
+  if self.value and number <= self.value then return false end
+  self.value, self.with = number, with or {}
+  return true
+end
+
+function Best:state()
+  if not self.value then return {} end
+  local state = { entry("value", self.value) }
+  for _, name in ipairs(args.keys(self.with)) do state[#state + 1] = entry("with." .. name, self.with[name]) end
+  return state
+end
+
+function Best:load(state)
+  self.value, self.with = state.value and state.value:item() + 0.0, {}
+  for name, tensor in pairs(state) do
+    local key = name:match "^with%.(.+)$"
+    if key then self.with[key] = tensor:item() end
+  end
 end
 
 return metric

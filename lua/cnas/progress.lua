@@ -48,7 +48,7 @@ local function number(value)
 end
 
 -- "loss 1.532  accuracy 0.443": values by name, the usual ones first.
-local usual = { "loss", "accuracy", "reward", "baseline", "entropy" }
+local usual = { "loss", "accuracy", "reward", "baseline", "entropy", "valid_loss", "top1", "top5" }
 function Progress.values(values)
   local words, done = {}, {}
   local function put(name)

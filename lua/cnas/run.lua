@@ -19,7 +19,8 @@ Run.__index = Run
 
 -- The run folder ------------------------------------------------------------------------------------------------------
 
-local contents = { "metrics.jsonl", "summary.json", "recipe.lua", "checkpoints", "genotypes", "drawings" }
+local folders = { "checkpoints", "genotypes", "drawings", "weights" }
+local files = { "metrics.jsonl", "summary.json", "recipe.lua" }
 
 -- What lies in the folder besides the lock and temporary files.
 local function entries(folder)
@@ -55,7 +56,9 @@ local function clear(folder)
   for _, name in ipairs(cnas.file.list(folder)) do
     if name:find("tfevents", 1, true) then cnas.file.remove(folder .. "/" .. name) end
   end
-  for _, name in ipairs(contents) do cnas.file.remove_tree(folder .. "/" .. name) end
+  for _, list in ipairs { files, folders } do
+    for _, name in ipairs(list) do cnas.file.remove_tree(folder .. "/" .. name) end
+  end
   cnas.file.remove(folder .. "/config.json") -- last: it marks a run
 end
 
@@ -69,7 +72,7 @@ end
 local function start(self, opt)
   local values, preset = options.record(opt)
   local source = source_of(self.recipe)
-  for _, name in ipairs { "checkpoints", "genotypes", "drawings" } do cnas.file.mkdir(self.folder .. "/" .. name) end
+  for _, name in ipairs(folders) do cnas.file.mkdir(self.folder .. "/" .. name) end
   if source then cnas.file.copy(source, self.folder .. "/recipe.lua") end
   cnas.file.write(self.folder .. "/config.json", cnas.json.encode({
     recipe = self.recipe, options = values, preset = preset, machine = record.machine(),
@@ -87,6 +90,7 @@ local function open(opt)
     kept = {},                     -- objects by name
     levels = { { loops = 0 } },    -- the loops we are in: see enter
     step = 0, passes = 0,          -- batches and whole passes done
+    moved = false,                 -- whether this process has done anything
     sums = {},                     -- what was logged in this epoch: { sum, weight } by name
     weight = 1,                    -- images of the present batch
     epoch_seconds = {},            -- of the last epoch of each phase
@@ -102,7 +106,10 @@ local function open(opt)
       self.progress:warn(("begun with %s kernels, going on with %s: not to the last bit (CNAS_ISA=%s would be)"):format(
         before, now, before))
     end
-    for _, name in ipairs { ".", "checkpoints", "genotypes", "drawings" } do cnas.file.sweep(folder .. "/" .. name) end
+    for _, name in ipairs { ".", table.unpack(folders) } do
+      cnas.file.mkdir(folder .. "/" .. name)
+      cnas.file.sweep(folder .. "/" .. name)
+    end
     self:find_checkpoint()
   else
     if opt.resume then self.progress:warn(("there is no run in %s yet: starting one"):format(folder)) end
@@ -254,7 +261,7 @@ function Run:loop(count, before, after, last)
       if last then last() end
       return nil
     end
-    level.item, level.loops, running = item, 0, true
+    level.item, level.loops, running, self.moved = item, 0, true, true
     return before(item)
   end, nil, nil, self:leaving(level)
 end
@@ -275,12 +282,7 @@ function Run:stages(list)
     self.stage = nil
     self:pause(true)
   end, function()
-    local idle = self.loaded and not self.target and not self.stages_timed
-    if idle and cnas.file.exists(self.folder .. "/summary.json") then
-      self.progress:line(("the run in %s is complete"):format(self.folder))
-    else
-      self:finish()
-    end
+    self:finish()
   end)
 end
 
@@ -299,9 +301,13 @@ function Run:epochs(name, count)
 end
 
 --- One pass over a dataset in batches: x (N,H,W,C) f32, y (N) i64. Each pass of a run has a number of its own, from
---- which the loader draws the order and the augmentation. Options: augment, shuffle (both true), drop_last (false).
+--- which the loader draws the order and the augmentation. Options: augment, shuffle (both true), drop_last (false),
+--- accumulate (1): so many batches make one step. For that each batch comes with its share of the step's images, and
+--- with whether it is the step's last: gradients of share * loss, summed over a step, are those of one large batch. A
+--- run is saved and stopped between steps alone.
 function Run:batches(dataset, batch, given)
-  local o = args.check("run:batches", given or {}, { augment = true, shuffle = true, drop_last = false })
+  local o = args.check("run:batches", given or {}, { augment = true, shuffle = true, drop_last = false,
+                                                     accumulate = 1 })
   local level = self:enter()
   if not level then return nothing end
   local loader = cnas.data.loader {
@@ -314,6 +320,8 @@ function Run:batches(dataset, batch, given)
     loader:close()
     self.batch, self.weight = nil, 1
   end
+  local images = o.drop_last and #loader * batch or #dataset
+  local step = batch * o.accumulate -- images in a whole one
   return function()
     local x, y = loader()
     self.waited = before + loader:waited()
@@ -322,14 +330,20 @@ function Run:batches(dataset, batch, given)
       return nil
     end
     item = item + 1
-    level.item = item
-    self:pause()
+    if (item - 1) % o.accumulate == 0 then
+      level.item = item
+      self:pause()
+    end
     self.step, self.batch, self.weight = self.step + 1, item, x:size(1)
     self.images = (self.images or 0) + self.weight
     self.progress:moving(function() return self:status(item, #loader) end)
-    return x, y
+    local begun = (item - 1) // o.accumulate * step -- images of the steps before
+    return x, y, self.weight / math.min(step, images - begun), item % o.accumulate == 0 or item == #loader
   end, nil, nil, self:leaving(level)
 end
+
+--- Prints a line that stays.
+function Run:say(text) self.progress:line(text) end
 
 -- Numbers ------------------------------------------------------------------------------------------------------------
 
@@ -400,10 +414,15 @@ function Run:status(batch, batches)
     self.images / seconds, self.progress.waiting(self.waited, seconds), self.progress.values(self:means()))
 end
 
---- The end: summary.json and what it says.
-function Run:finish()
+--- The end, which a loop over stages brings by itself: summary.json, with `results` (a table) as the recipe found them,
+--- and what it says. True unless the run was complete before.
+function Run:finish(results)
   if self.target then
     args.fail("data", "%s: the recipe's loops do not lead to the place where it was saved", self.loaded.path)
+  end
+  if self.loaded and not self.moved and cnas.file.exists(self.folder .. "/summary.json") then
+    self.progress:line(("the run in %s is complete"):format(self.folder))
+    return false
   end
   local derived, peak = {}, cnas.memory().bytes_peak
   for _, line in ipairs(self.record.kept) do
@@ -411,7 +430,8 @@ function Run:finish()
     peak = math.max(peak, line.time.memory or 0)
   end
   local summary = {
-    step = self.step, derived = derived, finished = os.date("!%Y-%m-%dT%H:%M:%SZ"),
+    step = self.step, derived = #derived > 0 and derived or nil, results = results,
+    finished = os.date("!%Y-%m-%dT%H:%M:%SZ"),
     time = { seconds = self.record:seconds(), this_process = cnas.clock() - self.started_at },
     memory = { tensors_peak = peak, resident_peak = record.resident_peak() },
   }
@@ -419,10 +439,12 @@ function Run:finish()
   self.progress:line(("done in %s, %d steps, at most %.0f MB; everything is in %s"):format(
     self.progress.duration(summary.time.seconds), self.step,
     (summary.memory.resident_peak or peak) / 1e6, self.folder))
+  return true
 end
 
 function Run:__tostring() return ("cnas.Run: %s, step %d"):format(self.folder, self.step) end
 
 Run.derive = require "cnas.derive"
+for name, method in pairs(require "cnas.trainee") do Run[name] = method end
 
 return { open = open, Run = Run }

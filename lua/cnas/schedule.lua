@@ -1,5 +1,7 @@
 -- schedule.lua - learning rates as functions of the epoch, which counts from 0: `weights.lr = rate(epoch - 1)`.
 
+local args = require "cnas.args"
+
 local schedule = {}
 
 local function check(who, lr, epochs)
@@ -24,7 +26,7 @@ end
 --- Falls linearly towards 0 at the fifth epoch from the end; the last five fall linearly from lr/(epochs - 5) to 0.
 function schedule.linear(lr, epochs)
   check("schedule.linear", lr, epochs)
-  if epochs <= 5 then error("schedule.linear: needs more than 5 epochs, got " .. epochs, 2) end
+  if epochs <= 5 then args.fail("usage", "schedule.linear: needs more than 5 epochs, got %g", epochs) end
   local tail = 5
   return function(epoch)
     local left = epochs - epoch
@@ -33,10 +35,14 @@ function schedule.linear(lr, epochs)
   end
 end
 
---- Before `schedule`: `epochs` epochs that rise linearly to its value at the first epoch after them.
-function schedule.warmup(rate, epochs)
+--- Before a schedule: `epochs` epochs that rise linearly to its value at the first epoch after them. There must be one:
+--- `all` is how many epochs there are, when that is known.
+function schedule.warmup(rate, epochs, all)
   if type(rate) ~= "function" then error("schedule.warmup: expected a schedule, got " .. type(rate), 2) end
   check("schedule.warmup", 0, epochs)
+  if all and epochs >= all then
+    args.fail("usage", "schedule.warmup: %g epochs of warm-up leave none of all %g", epochs, all)
+  end
   return function(epoch)
     if epoch < epochs then return rate(epochs) * (epoch + 1) / epochs end
     return rate(epoch)
