@@ -54,11 +54,9 @@ local opt = cnas.options {
   { "smoothing", default = 0.0, min = 0, max = 0.99, help = "label smoothing: so much goes to the other classes" },
 }
 
--- The learning rate of an epoch, which counts from 0.
-local rate = cnas.schedule[opt.schedule](opt.lr, opt.epochs)
-if opt.warmup > 0 then rate = cnas.schedule.warmup(rate, opt.warmup, opt.epochs) end
-
 local run = cnas.run.open(opt)
+local rate = cnas.schedule[opt.schedule](opt.lr, opt.epochs) -- by the epoch, which counts from 0
+if opt.warmup > 0 then rate = cnas.schedule.warmup(rate, opt.warmup, opt.epochs) end
 local genotype, label = run:arch(opt.arch)
 local train, rest, test = cnas.data.load(opt.data, {
   root = opt.root, download = opt.download, split = opt.split, seed = opt.seed,
