@@ -257,16 +257,21 @@ local function find_file(what)
   end
 end
 
+--- The options of `open`, checked for `who`.
+function model.check(who, options)
+  return args.check(who, options or {}, {
+    arch = args.optional, prefix = args.optional, precision = args.optional, channels = args.optional,
+    layers = args.optional, classes = args.optional, in_channels = args.optional, imagenet = args.optional,
+    auxiliary = args.optional,
+  })
+end
+
 --- A network with its weights, for evaluation, and what is known about it. `what`: the folder of an evaluation, a
 --- safetensors file, a PyTorch .pth, or the name of a published model. Options: arch, the cell of a file that does not
 --- say it (as for cnas.arch); prefix, as for model.read; precision; and channels, layers, classes, in_channels,
 --- imagenet, auxiliary, which are compared with the file when given.
 function model.open(what, options)
-  local o = args.check("model.open", options or {}, {
-    arch = args.optional, prefix = args.optional, precision = args.optional, channels = args.optional,
-    layers = args.optional, classes = args.optional, in_channels = args.optional, imagenet = args.optional,
-    auxiliary = args.optional,
-  })
+  local o = model.check("model.open", options)
   if type(what) ~= "string" then error("model.open: expected a path or a name, got " .. type(what), 2) end
   local path = find_file(what)
   if not path then
@@ -280,10 +285,10 @@ function model.open(what, options)
   return model.open_file(path, o)
 end
 
---- The same for a file alone, of any format.
-function model.open_file(path, options)
+--- The same for a file alone, of any format. `about`, when given, says what the network is: the file is not asked.
+function model.open_file(path, options, about)
   local tensors, metadata = model.read(path, { prefix = options.prefix })
-  local about = describe(path, tensors, metadata, options)
+  about = about or describe(path, tensors, metadata, options)
   local net = cnas.network {
     genotype = about.genotype, channels = about.channels, layers = about.layers, classes = about.classes,
     in_channels = about.in_channels, imagenet = about.imagenet, auxiliary = about.auxiliary,

@@ -75,6 +75,7 @@ end
 function pretrained.open(name, options)
   local published = known(name)
   local fetching, opening = split(options)
+  opening = cnas.model.check("pretrained", opening)
   for key, value in pairs(published.about) do
     if opening[key] ~= nil and opening[key] ~= value then
       args.fail("usage", "%s has %s = %s, and %s was given", name, key, tostring(value), tostring(opening[key]))
@@ -83,12 +84,10 @@ function pretrained.open(name, options)
   if opening.arch and cnas.arch(opening.arch) ~= cnas.arch(published.arch) then
     args.fail("usage", "%s is made of the cell %s, and another one was given", name, published.arch)
   end
-  local path = pretrained.fetch(name, fetching)
-  opening.arch = published.arch
-  local net, about = cnas.model.open(path, opening)
+  local about = { name = name }
   for key, value in pairs(published.about) do about[key] = value end
-  about.name = name
-  return net, about
+  about.genotype, about.arch = cnas.arch(published.arch)
+  return cnas.model.open_file(pretrained.fetch(name, fetching), opening, about)
 end
 
 return setmetatable(pretrained, { __call = function(_, ...) return pretrained.open(...) end })
