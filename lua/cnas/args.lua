@@ -68,6 +68,14 @@ function args.keys(t)
   return keys
 end
 
+--- A table with the entries of both: those of `more` come first.
+function args.with(t, more)
+  local both = {}
+  for key, value in pairs(t) do both[key] = value end
+  for key, value in pairs(more) do both[key] = value end
+  return both
+end
+
 -- The options `given` to `who`, completed: `known` lists required names, and optional ones with their default
 -- (args.optional for none). The caller's caller is blamed.
 args.optional = setmetatable({}, { __name = "optional" })

@@ -16,8 +16,9 @@ Costs.__index = Costs
 local kinds = { "parameters", "macs" }
 
 --- Options: space; channels, layers, classes, imagenet, auxiliary, height and width as for cnas.network (the defaults
---- are the network that a cell found on CIFAR-10 is trained in); latency, a function from an architecture to
---- milliseconds, which is then asked once for each.
+--- are the network that a cell found on CIFAR-10 is trained in); latency = true measures milliseconds too, or a
+--- function from an architecture to milliseconds does. It is asked once for each architecture; what it says depends on
+--- the machine and its load, so that a search which uses it is not reproducible.
 local function new(given)
   local self = args.check("cnas.costs", given, {
     "space", channels = 36, layers = 20, classes = 10, imagenet = false, auxiliary = false, height = args.optional,
@@ -26,6 +27,7 @@ local function new(given)
   self.names, self.index = self.space:names(), {}
   for k, name in ipairs(self.names) do self.index[name] = k - 1 end
   self.bases, self.extra, self.milliseconds = {}, {}, {}
+  if self.latency == true then self.latency = function(arch) return self:measure_latency(arch) end end
   return setmetatable(self, Costs)
 end
 
@@ -91,4 +93,64 @@ function Costs:__call(arch)
   return sum
 end
 
-return setmetatable({ new = new }, { __call = function(_, given) return new(given) end })
+--- Milliseconds of one image through the network, which is built for it: the median of nine passes after one.
+function Costs:measure_latency(arch)
+  local size = self.height or (self.imagenet and 224 or 32)
+  local net = cnas.network {
+    space = self.space, genotype = arch, channels = self.channels, layers = self.layers, classes = self.classes,
+    imagenet = self.imagenet, rng = cnas.rng(1, "latency"),
+  }
+  net:train(false)
+  local x, times = cnas.zeros { 1, size, self.width or size, 3 }, {}
+  for i = 0, 9 do
+    local started = cnas.clock()
+    cnas.no_grad(net, x)
+    if i > 0 then times[i] = (cnas.clock() - started) * 1000 end
+  end
+  table.sort(times)
+  return times[5]
+end
+
+--- A reward that costs lower: accuracy times (cost / target) ^ -price for each target given, as in MnasNet (Tan et al.,
+--- CVPR 2019). Options: parameters, macs, latency: targets; price = 0.07. A function of accuracy and architecture.
+function Costs:reward(given)
+  local o = args.check("costs:reward", given or {}, {
+    parameters = args.optional, macs = args.optional, latency = args.optional, price = 0.07,
+  })
+  local targets = {}
+  for _, kind in ipairs { "parameters", "macs", "latency" } do
+    if o[kind] then targets[#targets + 1] = { kind = kind, value = o[kind] } end
+  end
+  return function(accuracy, arch)
+    if #targets == 0 then return accuracy end
+    local cost = self(arch)
+    for _, target in ipairs(targets) do
+      local value = cost[target.kind]
+        or error("costs:reward: a target for the latency needs cnas.costs { latency = true }", 2)
+      accuracy = accuracy * (math.max(value, 1e-9) / target.value) ^ -o.price
+    end
+    return accuracy
+  end
+end
+
+--- What a Pareto set of accuracy and these costs aims at.
+function Costs:aims()
+  return { accuracy = "most", parameters = "least", macs = "least", latency = self.latency and "least" or nil }
+end
+
+--- The costs that a recipe with the options cnas.declared.costs means: for networks of that size; with `paid`, the
+--- reward of the targets, and `accept`, which keeps to --max-latency (nil without it).
+local function declared(opt, space, classes)
+  local self = new {
+    space = space, channels = opt.cost_channels, layers = opt.cost_layers, classes = classes,
+    latency = (opt.max_latency or opt.target_latency) and true or nil,
+  }
+  self.paid = self:reward {
+    parameters = opt.target_parameters, macs = opt.target_macs, latency = opt.target_latency, price = opt.price,
+  }
+  local most = opt.max_latency
+  self.accept = most and function(arch) return self(arch).latency <= most end or nil
+  return self
+end
+
+return setmetatable({ new = new, declared = declared }, { __call = function(_, given) return new(given) end })

@@ -5,6 +5,8 @@
 --     { "epochs", default = 40, min = 1, help = "epochs per stage" },
 --     { "grow", default = "op", choices = { "op", "node", "fix" }, help = "what a stage opens" } }
 --
+-- A list of declarations may stand among them: those that several recipes share are in cnas.declared.
+--
 -- The type of an option is that of its default, or `type`: "integer", "number", "boolean" or "string". On the command
 -- line an underscore may be written as a dash; a boolean is --name or --no-name. A value comes from the command line,
 -- else from the preset, else it is the default. The options of the run folder are there in every recipe, but in one
@@ -55,7 +57,12 @@ local function declare(spec)
     byname[option.name] = option
     list[#list + 1] = option
   end
-  for _, declared in ipairs(spec) do add(declared, false) end
+  local function add_all(entries)
+    for _, declared in ipairs(entries) do
+      if type(declared) == "table" and type(declared[1]) == "table" then add_all(declared) else add(declared, false) end
+    end
+  end
+  add_all(spec)
   for _, declared in ipairs(common) do
     local own = byname[declared[1]]
     if own then
@@ -264,8 +271,42 @@ function options.parse(spec, words, script)
   return setmetatable(values, Options)
 end
 
+-- What options.defaults has said for the recipe that reads its options next.
+local changed = {}
+
+--- Other defaults, and `about`, for the options that are read next: a recipe that is another one with other settings
+--- says them and then runs it.
+---   cnas.options.defaults { about = "…", grow = "fix", warmup = 0 }
+---   dofile(…)
+function options.defaults(values) changed = values end
+
+-- The spec with other defaults. A preset loses what these say, which is why the recipe was called by this name.
+local function with_defaults(spec, values)
+  local function change(entries)
+    local list = {}
+    for i, entry in ipairs(entries) do
+      if type(entry[1]) == "table" then
+        list[i] = change(entry)
+      else
+        local value = values[underscored(entry[1])]
+        list[i] = value == nil and entry or args.with(entry, { default = value })
+      end
+    end
+    return list
+  end
+  local presets = {}
+  for name, preset in pairs(spec.presets or {}) do
+    presets[name] = {}
+    for key, value in pairs(preset) do
+      if values[key] == nil then presets[name][key] = value end
+    end
+  end
+  return args.with(args.with(spec, change(spec)), { presets = presets, about = values.about or spec.about })
+end
+
 --- The options of the running recipe, from the host's table `arg`. Prints the help and ends the program when asked to.
 function options.read(spec)
+  spec, changed = next(changed) and with_defaults(spec, changed) or spec, {}
   local words = rawget(_G, "arg") or {}
   local opt, text = options.parse(spec, table.move(words, 1, #words, 1, {}), words[0])
   if text then

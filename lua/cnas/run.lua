@@ -20,7 +20,7 @@ Run.__index = Run
 -- The run folder ------------------------------------------------------------------------------------------------------
 
 local folders = { "checkpoints", "genotypes", "drawings", "weights" }
-local files = { "metrics.jsonl", "summary.json", "recipe.lua" }
+local files = { "metrics.jsonl", "summary.json", "pareto.json", "recipe.lua" }
 
 -- What lies in the folder besides the lock and temporary files.
 local function entries(folder)
@@ -444,6 +444,7 @@ end
 
 function Run:__tostring() return ("cnas.Run: %s, step %d"):format(self.folder, self.step) end
 
+Run.candidates = require "cnas.candidates"
 Run.derive = require "cnas.derive"
 for name, method in pairs(require "cnas.trainee") do Run[name] = method end
 
