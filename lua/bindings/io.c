@@ -209,7 +209,5 @@ void cnL_open_io(lua_State *L) {
   cnL_open_image(L);
   cnL_open_draw(L);
   cnL_open_pth(L);
-#ifdef CN_WITH_ONNX
   cnL_open_onnx(L);
-#endif
 }

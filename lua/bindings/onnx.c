@@ -9,6 +9,9 @@
 #include <string.h>
 
 #include "bindings/io.h"
+
+#ifdef CN_WITH_ONNX
+
 #include "io/onnx.h"
 
 #define ONNX "cnas.Onnx"
@@ -328,9 +331,35 @@ static int load(lua_State *L) {
   return 1;
 }
 
+static void open_type(lua_State *L) { cnL_type(L, ONNX, NULL, NULL, onnx_free); }
+
+#else
+
+static int absent(lua_State *L) {
+  return cnL_raise(L, CN_EUSAGE, "onnx: this build reads and writes no ONNX files: install libprotobuf-c-dev, "
+                   "protobuf-c-compiler and libonnx-dev (vendor/install.sh), then build again with -DCNAS_ONNX=ON");
+}
+
+#define load absent
+#define save absent
+
+static void open_type(lua_State *L) { (void)L; }
+
+#endif
+
+/* available() -> whether this build has the rest */
+static int available(lua_State *L) {
+#ifdef CN_WITH_ONNX
+  lua_pushboolean(L, 1);
+#else
+  lua_pushboolean(L, 0);
+#endif
+  return 1;
+}
+
 void cnL_open_onnx(lua_State *L) {
-  static const luaL_Reg functions[] = { { "save", save }, { "load", load }, { NULL, NULL } };
-  cnL_type(L, ONNX, NULL, NULL, onnx_free);
+  static const luaL_Reg functions[] = { { "load", load }, { "save", save }, { "available", available }, { NULL, NULL } };
+  open_type(L);
   luaL_newlib(L, functions);
   lua_setfield(L, -2, "onnx_model");
 }

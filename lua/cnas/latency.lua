@@ -17,7 +17,8 @@ end
 
 --- Milliseconds of one call of f(): the median, the least and the most of at least `runs` calls (and as many more as
 --- fit into `seconds`), after `warmup` calls that do not count.
-local function time(f, o)
+local function time(f, options)
+  local o = args.check("cnas.latency.time", options or {}, { warmup = 3, runs = 5, most = 1000, seconds = 0.2 })
   for _ = 1, o.warmup do f() end
   local list, start = {}, cnas.clock()
   while #list < o.runs or (#list < o.most and cnas.clock() - start < o.seconds) do
@@ -40,7 +41,7 @@ local function latency(net, arch, options)
   return time(function()
     local y = arch and cnas.no_grad(net, x, arch) or cnas.no_grad(net, x)
     y:close()
-  end, o)
+  end, { warmup = o.warmup, runs = o.runs, most = o.most, seconds = o.seconds })
 end
 
 return setmetatable({ time = time, median = median }, { __call = function(_, ...) return latency(...) end })

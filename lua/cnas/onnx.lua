@@ -406,19 +406,11 @@ function onnx.model(f, options)
   return o.fold and onnx.folded(model) or model
 end
 
--- That this build has what the files need.
-local function files()
-  local model = rawget(cnas, "onnx_model")
-  if model then return model end
-  args.fail("usage", "onnx: this build reads and writes no ONNX files: install libprotobuf-c-dev, protobuf-c-compiler "
-            .. "and libonnx-dev (vendor/install.sh), then build again with -DCNAS_ONNX=ON")
-end
-
 --- What a file says, as a table; see lua/bindings/onnx.c for its fields.
-function onnx.read(path) return files().load(path) end
+function onnx.read(path) return cnas.onnx_model.load(path) end
 
 --- Writes a model that onnx.model made, or a table like it.
-function onnx.write(path, model) files().save(path, model) end
+function onnx.write(path, model) cnas.onnx_model.save(path, model) end
 
 --- Runs a model that onnx.read gave on images x (N,H,W,C).
 function onnx.run(model, x) return require "cnas.onnx_run" (model, x) end
@@ -452,7 +444,7 @@ function onnx.export(path, f, options)
   for key, value in pairs(options or {}) do given[key] = value end
   local check, tolerance = given.check ~= false, given.tolerance or 1e-2
   given.check, given.tolerance = nil, nil
-  local save = files().save
+  local save = cnas.onnx_model.save
   local model = onnx.model(f, given)
   local report = { nodes = #model.nodes, parameters = 0, ir_version = 7, opset = 13 }
   for _, c in ipairs(model.constants) do

@@ -97,6 +97,10 @@ local probes = {
   ["cnas.draw.cell"] = function(o) cnas.draw.cell(g, "normal", o) end,
   ["cnas.draw.dot"] = function(o) cnas.draw.dot(g, "normal", o) end,
   ["cnas.events.open"] = function(o) cnas.events.open("/nowhere", o) end,
+  ["cnas.latency"] = function(o) cnas.latency(cnas.nn.relu(), o) end,
+  ["cnas.latency.time"] = function(o) cnas.latency.time(print, o) end,
+  ["cnas.profile"] = function(o) cnas.profile(cnas.nn.relu(), o) end,
+  ["cnas.Module:costs"] = function(o) cnas.network({ genotype = g, channels = 2, layers = 1, rng = false }):costs(o) end,
   ["cnas.onnx.model"] = function(o) cnas.onnx.model(cnas.nn.relu(), o) end,
   ["cnas.onnx.compare"] = function(o) cnas.onnx.compare("nowhere", cnas.nn.relu(), o) end,
 }
