@@ -93,7 +93,7 @@ function Costs:__call(arch)
   return sum
 end
 
---- Milliseconds of one image through the network, which is built for it: the median of nine passes after one.
+--- Milliseconds of one image through the network, which is built for it (see latency.lua).
 function Costs:measure_latency(arch)
   local size = self.height or (self.imagenet and 224 or 32)
   local net = cnas.network {
@@ -101,14 +101,7 @@ function Costs:measure_latency(arch)
     imagenet = self.imagenet, rng = cnas.rng(1, "latency"),
   }
   net:train(false)
-  local x, times = cnas.zeros { 1, size, self.width or size, 3 }, {}
-  for i = 0, 9 do
-    local started = cnas.clock()
-    cnas.no_grad(net, x)
-    if i > 0 then times[i] = (cnas.clock() - started) * 1000 end
-  end
-  table.sort(times)
-  return times[5]
+  return (cnas.latency(net, { batch = 1, height = size, width = self.width or size, seconds = 0.05 }))
 end
 
 --- A reward that costs lower: accuracy times (cost / target) ^ -price for each target given, as in MnasNet (Tan et al.,

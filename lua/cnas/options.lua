@@ -25,6 +25,8 @@ local common = {
   { "resume", default = false, once = true, help = "go on with the run in this folder, with its options" },
   { "overwrite", default = false, once = true, help = "delete the run in this folder and start again" },
   { "seed", default = 1, min = 0, anywhere = true, help = "of everything that is random" },
+  { "seeds", type = "integer", min = 1, once = true,
+    help = "run with the seeds SEED, SEED + 1, … one after the other, each in DIR/seed-S: mean and deviation" },
   { "threads", type = "integer", min = 1, free = true, anywhere = true,
     help = "threads that compute (default: all processors)" },
   { "save_every", default = 600.0, min = 0, free = true, help = "seconds between checkpoints within an epoch" },
@@ -304,7 +306,11 @@ local function with_defaults(spec, values)
   return args.with(args.with(spec, change(spec)), { presets = presets, about = values.about or spec.about })
 end
 
---- The options of the running recipe, from the host's table `arg`. Prints the help and ends the program when asked to.
+-- Whether the recipe is being run for each of several seeds.
+local seeding = false
+
+--- The options of the running recipe, from the host's table `arg`. Prints the help and ends the program when asked to;
+--- --seeds runs the recipe for each seed and ends the program then.
 function options.read(spec)
   spec, changed = next(changed) and with_defaults(spec, changed) or spec, {}
   local words = rawget(_G, "arg") or {}
@@ -313,11 +319,24 @@ function options.read(spec)
     print(text)
     os.exit(0, true)
   end
+  local seeds = about[opt].byname.seeds
+  if seeds and seeds.common and opt.seeds and not seeding then
+    seeding = true
+    require "cnas.seeds".run(opt, table.move(words, 0, #words, 0, {}), options.folder(opt),
+                             about[opt].given.seed ~= nil)
+    os.exit(0, true)
+  end
   return opt
 end
 
 --- The path of the recipe that read these options, or nil.
 function options.script(opt) return about[opt] and about[opt].script end
+
+--- The run folder that they mean.
+function options.folder(opt)
+  local script = options.script(opt)
+  return opt.out or "runs/" .. (script and script:match("([^/]+)%.lua$") or "run")
+end
 
 --- All values, with the preset, as a plain table for config.json.
 function options.record(opt)

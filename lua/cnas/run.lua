@@ -83,7 +83,7 @@ end
 -- The run of these options (see options.lua): a new one, or the one to be resumed, whose options `opt` then gets.
 local function open(opt)
   local recipe = options.script(opt)
-  local folder = opt.out or "runs/" .. (recipe and recipe:match("([^/]+)%.lua$") or "run")
+  local folder = options.folder(opt)
   local resumes = inspect(folder, opt)
   local self = setmetatable({
     folder = folder, opt = opt, recipe = recipe, progress = progress.new(opt.color or "auto"),
