@@ -92,6 +92,7 @@ local probes = {
   ["cnas.datasets.cifar"] = function(o) cnas.datasets.cifar(10, "nowhere", o) end,
   ["cnas.model.open"] = function(o) cnas.model.open("nowhere", o) end,
   ["cnas.pretrained.fetch"] = function(o) cnas.pretrained.fetch("cnas_imagenet", o) end,
+  ["cnas.Costs:reward"] = function(o) cnas.costs({ space = cnas.space.darts() }):reward(o) end,
   ["cnas.NasBench201:task"] = function(o) bench:task(o) end,
   ["cnas.json.encode"] = function(o) cnas.json.encode(1, o) end,
   ["cnas.draw.cell"] = function(o) cnas.draw.cell(g, "normal", o) end,
