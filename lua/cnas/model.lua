@@ -257,8 +257,8 @@ local function find_file(what)
   end
 end
 
---- The options of `open`, checked for `who`.
-function model.check(who, options)
+-- The options of `open`, checked for `who`.
+local function check_options(who, options)
   return args.check(who, options or {}, {
     arch = args.optional, prefix = args.optional, precision = args.optional, channels = args.optional,
     layers = args.optional, classes = args.optional, in_channels = args.optional, imagenet = args.optional,
@@ -271,7 +271,7 @@ end
 --- say it (as for cnas.arch); prefix, as for model.read; precision; and channels, layers, classes, in_channels,
 --- imagenet, auxiliary, which are compared with the file when given.
 function model.open(what, options)
-  local o = model.check("model.open", options)
+  local o = check_options("model.open", options)
   if type(what) ~= "string" then error("model.open: expected a path or a name, got " .. type(what), 2) end
   local path = find_file(what)
   if not path then
@@ -287,12 +287,13 @@ end
 
 --- The same for a file alone, of any format. `about`, when given, says what the network is: the file is not asked.
 function model.open_file(path, options, about)
-  local tensors, metadata = model.read(path, { prefix = options.prefix })
-  about = about or describe(path, tensors, metadata, options)
+  local o = check_options("model.open_file", options)
+  local tensors, metadata = model.read(path, { prefix = o.prefix })
+  about = about or describe(path, tensors, metadata, o)
   local net = cnas.network {
     genotype = about.genotype, channels = about.channels, layers = about.layers, classes = about.classes,
     in_channels = about.in_channels, imagenet = about.imagenet, auxiliary = about.auxiliary,
-    precision = options.precision, rng = false,
+    precision = o.precision, rng = false,
   }
   model.fill(net, tensors, path)
   about.path, about.note = path, metadata.note

@@ -75,7 +75,6 @@ end
 function pretrained.open(name, options)
   local published = known(name)
   local fetching, opening = split(options)
-  opening = cnas.model.check("pretrained", opening)
   for key, value in pairs(published.about) do
     if opening[key] ~= nil and opening[key] ~= value then
       args.fail("usage", "%s has %s = %s, and %s was given", name, key, tostring(value), tostring(opening[key]))

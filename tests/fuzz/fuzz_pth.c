@@ -1,12 +1,21 @@
 /* fuzz_pth.c - any bytes as a PyTorch file: opened, its numbers read, every tensor of it made. */
 #include <stdint.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "base/memory.h"
 #include "io/pth.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+/* The first and the last byte of a tensor can be read. */
+static void touch(const CnTensor *t) {
+  const volatile char *first = cn_tensor_data(t);
+  int64_t last = 0;
+  if (cn_tensor_count(t) == 0) return;
+  for (int i = 0; i < t->ndim; i++) last += (t->shape[i] - 1) * t->stride[i];
+  (void)first[0];
+  (void)first[(size_t)(last + 1) * cn_dtype_size(t->dtype) - 1];
+}
 
 static void read_tensors(CnPth *pth, const CnPickleValue *v, size_t size) {
   if (v->kind == CN_PK_TUPLE || v->kind == CN_PK_LIST || v->kind == CN_PK_DICT) {
@@ -15,9 +24,7 @@ static void read_tensors(CnPth *pth, const CnPickleValue *v, size_t size) {
     CnTensor *t = NULL;
     if (cn_pth_tensor(&t, pth, v->as.tensor) != CN_OK) return;
     if (cn_tensor_bytes(t) > 8 * size) abort(); /* no more than they sent; I8 becomes i64 */
-    char *values = malloc(cn_tensor_bytes(t) + 1);
-    if (cn_tensor_read(t, values, cn_tensor_bytes(t)) != CN_OK) abort();
-    free(values);
+    touch(t);
     cn_tensor_unref(t);
   }
 }
