@@ -6,6 +6,7 @@
 
 #include "base/memory.h"
 #include "base/random.h"
+#include "data/listing.h"
 
 CnErr cn_images_new(CnImages **out, const char *name, int64_t count, int height, int width, int channels, int classes) {
   if (count < 0 || height < 1 || width < 1 || channels < 1 || channels > CN_MAX_CHANNELS || classes < 1)
@@ -34,7 +35,7 @@ CnErr cn_images_new(CnImages **out, const char *name, int64_t count, int height,
 
 void cn_images_unref(CnImages *m) {
   if (!m || atomic_fetch_sub(&m->refs, 1) > 1) return;
-  if (m->release) m->release(m->source);
+  cn_listing_free(m->listing);
   cn_free(m->pixels);
   cn_free(m->labels);
   cn_free(m);
@@ -104,15 +105,4 @@ void cn_dataset_unref(CnDataset *d) {
   cn_images_unref(d->images);
   cn_free(d->index);
   cn_free(d);
-}
-
-CnErr cn_dataset_image(const uint8_t **pixels, const CnDataset *d, int64_t i, uint8_t *scratch) {
-  const CnImages *m = d->images;
-  int64_t k = cn_dataset_position(d, i);
-  if (m->fetch) {
-    *pixels = scratch;
-    return m->fetch(m->source, k, scratch);
-  }
-  *pixels = m->pixels + k * cn_images_bytes(m);
-  return CN_OK;
 }

@@ -1,7 +1,8 @@
 /* dataset.h - labelled images, and lists of which of them to use.
 **
-** CnImages is the storage: M images of one size with their labels, what the classes are called, and the mean and
-** deviation that normalise them. A CnDataset is a view of it, all images or those of an index list, so that splits of a
+** CnImages is the storage: M images with their labels, what the classes are called, and the mean and deviation that
+** normalise them. The images are bytes of one size in memory, or files of any size (data/listing.h), which are decoded
+** whenever they are wanted. A CnDataset is a view of it, all images or those of an index list, so that splits of a
 ** training set share one copy of its pixels. Both are counted references and never change once made: any number of
 ** threads may read them. Positions count from 0. */
 #ifndef CN_DATASET_H
@@ -16,18 +17,15 @@
 
 typedef struct CnImages {
   atomic_int refs;
-  const char *name; /* static */
+  const char *name; /* static, or the listing's, as the names of the classes */
   int64_t count;    /* M */
-  int height, width, channels;
+  int height, width, channels; /* of files: what a loader makes of them when it is not told otherwise */
   int classes;
-  const char *const *class_names; /* `classes` of them, static */
+  const char *const *class_names; /* `classes` of them */
   float mean[CN_MAX_CHANNELS], std[CN_MAX_CHANNELS]; /* of pixels / 255, by channel */
-  uint8_t *pixels;                /* (M,H,W,C); NULL when images are fetched */
+  uint8_t *pixels;                /* (M,H,W,C); NULL when images are files */
   int64_t *labels;                /* (M), each in 0 … classes-1 */
-  /* For images that are not kept in memory: writes image k (H,W,C) to `to`. Called from any thread. */
-  CnErr (*fetch)(void *source, int64_t k, uint8_t *to);
-  void *source;
-  void (*release)(void *source); /* called once with `source`; may be NULL */
+  struct CnListing *listing;      /* of the files; NULL when they are in memory */
 } CnImages;
 
 typedef struct CnDataset {
@@ -60,7 +58,9 @@ static inline int64_t cn_dataset_label(const CnDataset *d, int64_t i) {
   return d->images->labels[cn_dataset_position(d, i)];
 }
 
-/* Points `*pixels` at image i (H,W,C): into the storage, or at `scratch` (cn_images_bytes) after fetching it there. */
-CnErr cn_dataset_image(const uint8_t **pixels, const CnDataset *d, int64_t i, uint8_t *scratch);
+/* Image i (H,W,C) in memory. */
+static inline const uint8_t *cn_dataset_image(const CnDataset *d, int64_t i) {
+  return d->images->pixels + cn_dataset_position(d, i) * cn_images_bytes(d->images);
+}
 
 #endif

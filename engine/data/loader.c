@@ -1,9 +1,11 @@
 /* loader.c - see loader.h.
 **
-** The ring has two slots more than there are threads; batch b uses slot b mod slots. A slot goes round: the consumer
-** gives it tensors of the right size, the thread that took the next batch number fills them, the consumer takes them
-** and gives new ones. `next`, `taken` and `ready` change under the mutex; a slot's other fields belong to the thread
-** that has its batch until it is ready, then to the consumer. */
+** Batch b uses slot b mod slots of the ring. A slot goes round: the consumer gives it tensors of the right size,
+** threads fill them piece by piece, the consumer takes them and gives new ones. A piece is what a thread takes at a time: a
+** batch of small images, or a few photographs, so that all threads work on the batch that is wanted first. What counts
+** pieces changes under the mutex; the pixels and labels of a piece belong to the thread that took it until all of the
+** slot's are done, then to the consumer. The consumer also judges the bad images, in the order of the batches, so that
+** what is tolerated does not depend on who was faster. */
 #include "data/loader.h"
 
 #include <pthread.h>
@@ -14,13 +16,24 @@
 #include <time.h>
 
 #include "base/memory.h"
+#include "data/listing.h"
+#include "kernels/cpu/image.h"
 
 typedef struct Slot {
   CnTensor *x, *y; /* NULL when there is no batch left for it */
-  bool ready;
+  char **bad;      /* by image of the batch: why it cannot be decoded, or NULL; NULL for images in memory */
+  int64_t done;    /* images; all of x: the slot is ready */
   CnErr error;
+  int64_t failed;    /* the image, of several the first, that the error is about */
   char message[512]; /* of the error */
 } Slot;
+
+/* What a thread, or the caller when there is none, works with: for images that are files. */
+typedef struct Worker {
+  CnLoader *loader;
+  CnPhoto *photo;
+  CnBuffer file;
+} Worker;
 
 struct CnLoader {
   CnDataset *dataset;
@@ -29,6 +42,7 @@ struct CnLoader {
   int64_t images; /* of a pass: less than the dataset's when the last batch is dropped */
   int64_t pass;
   CnAugment augment;
+  CnPhotoSettings photo;
   CnRng draws;
   CnNormal normal;
   int64_t *order; /* dataset positions of the pass; NULL: as they are */
@@ -37,15 +51,19 @@ struct CnLoader {
   pthread_mutex_t mutex;
   pthread_cond_t filled, emptied;
   bool stop;
-  int64_t next;  /* batch that a thread takes next */
+  int64_t next;  /* batch of which a thread takes the next piece */
+  int64_t begun; /* images of it that have been taken already */
+  int64_t piece; /* images */
   int64_t taken; /* batches before this one have been delivered */
+
+  int64_t left_out; /* images of the batch that was delivered last */
 
   Slot *slot;
   int slots;
   pthread_t *thread;
-  int threads; /* created, to be joined */
-  int started; /* that have taken their scratch */
-  uint8_t *scratch; /* one image for each thread, or one for the caller */
+  int threads;    /* created, to be joined */
+  Worker *worker; /* one for each thread, or one for the caller */
+  int workers;
 };
 
 static double seconds(void) {
@@ -74,28 +92,63 @@ static Part part_of(const CnLoader *l, int64_t b) {
 
 static CnErr make_tensors(CnTensor **x, CnTensor **y, const CnLoader *l, int64_t b) {
   const CnImages *m = l->dataset->images;
-  int64_t shape[4] = { part_of(l, b).count, m->height, m->width, m->channels };
+  int height = m->listing ? l->photo.size : m->height, width = m->listing ? l->photo.size : m->width;
+  int64_t shape[4] = { part_of(l, b).count, height, width, m->channels };
   CN_TRY(cn_tensor_new(x, CN_F32, CN_DEVICE_CPU, 4, shape));
   CnErr e = cn_tensor_new(y, CN_I64, CN_DEVICE_CPU, 1, shape);
   if (e != CN_OK) cn_tensor_unref(*x), *x = NULL;
   return e;
 }
 
-/* Fills tensors made for batch b. Allocates nothing. */
-static CnErr fill(const CnLoader *l, int64_t b, CnTensor *x, CnTensor *y, uint8_t *scratch) {
+/* The dataset's position of image k of this shard's part of batch b. */
+static int64_t image_of(const CnLoader *l, int64_t b, int64_t k) {
+  int64_t position = part_of(l, b).first + k;
+  return l->order ? l->order[position] : position;
+}
+
+/* Image i, in memory, for a position of the pass. */
+static void make_small(float *out, const CnLoader *l, int64_t i, int64_t position) {
   const CnImages *m = l->dataset->images;
-  float *pixels = cn_tensor_data(x);
-  int64_t *labels = cn_tensor_data(y);
-  int64_t first = part_of(l, b).first;
-  for (int64_t k = 0; k < x->shape[0]; k++) {
-    int64_t position = first + k;
-    int64_t i = l->order ? l->order[position] : position;
-    const uint8_t *image;
-    CN_TRY(cn_dataset_image(&image, l->dataset, i, scratch));
-    CnAugmentDraw draw = cn_augment_draw(&l->augment, l->draws, l->pass, position, m->height, m->width);
-    cn_augment_image(pixels + k * cn_images_bytes(m), image, m->height, m->width, m->channels, &l->augment, &draw,
-                     &l->normal);
+  CnAugmentDraw draw = cn_augment_draw(&l->augment, l->draws, l->pass, position, m->height, m->width);
+  cn_augment_image(out, cn_dataset_image(l->dataset, i), m->height, m->width, m->channels, &l->augment, &draw,
+                   &l->normal);
+}
+
+/* The same of a file. */
+static CnErr make_photo(float *out, Worker *w, int64_t i, int64_t position) {
+  const CnLoader *l = w->loader;
+  const CnListing *listing = l->dataset->images->listing;
+  const CnPhotoSettings *s = &l->photo;
+  int64_t k = cn_dataset_position(l->dataset, i);
+  size_t size;
+  char path[4096];
+  CN_TRY(cn_listing_read(&w->file, &size, listing, k));
+  cn_listing_path(path, sizeof path, listing, k);
+  CnPictureInfo info;
+  CN_TRY(cn_photo_open(w->photo, &info, w->file.data, size, path));
+  CnPhotoDraw draw = cn_photo_draw(s, l->draws, l->pass, position, info.width, info.height);
+  const uint8_t *pixels;
+  CN_TRY(cn_photo_pixels(&pixels, w->photo, s, &draw));
+  CnAugment rest = { .flip = s->flip, .cutout = s->cutout };
+  cn_augment_image(out, pixels, s->size, s->size, 3, &rest, &draw.rest, &l->normal);
+  return CN_OK;
+}
+
+/* Images `first` … first+count-1 of batch b into its slot's tensors. Allocates nothing for images in memory. */
+static CnErr fill(Worker *w, int64_t b, Slot *s, int64_t first, int64_t count) {
+  const CnLoader *l = w->loader;
+  const CnImages *m = l->dataset->images;
+  float *pixels = cn_tensor_data(s->x);
+  int64_t *labels = cn_tensor_data(s->y), values = s->x->shape[1] * s->x->shape[2] * s->x->shape[3];
+  for (int64_t k = first; k < first + count; k++) {
+    int64_t position = part_of(l, b).first + k, i = image_of(l, b, k);
+    float *out = pixels + k * values;
+    CnErr e = CN_OK;
     labels[k] = cn_dataset_label(l->dataset, i);
+    if (m->listing) e = make_photo(out, w, i, position);
+    else make_small(out, l, i, position);
+    if (e == CN_EDATA) e = (s->bad[k] = cn_strdup(cn_error_message())) ? CN_OK : CN_EMEMORY;
+    if (e != CN_OK) return e;
   }
   return CN_OK;
 }
@@ -111,34 +164,59 @@ static void give_way(void) {
 #endif
 }
 
+/* The next piece of work: images *first … *first + *count - 1 of batch *b; none when the threads are to end. Called
+** with the mutex. */
+static bool take_piece(CnLoader *l, int64_t *b, int64_t *first, int64_t *count) {
+  while (!l->stop && l->next < l->batches && l->next >= l->taken + l->slots)
+    pthread_cond_wait(&l->emptied, &l->mutex);
+  if (l->stop || l->next >= l->batches) return false;
+  int64_t all = l->slot[l->next % l->slots].x->shape[0];
+  *b = l->next;
+  *first = l->begun;
+  *count = all - l->begun < l->piece ? all - l->begun : l->piece;
+  l->begun += *count;
+  if (l->begun == all) {
+    l->next++;
+    l->begun = 0;
+  }
+  return true;
+}
+
 /* A thread: fills batches until there is none left or it is told to stop. */
 static void *work(void *data) {
-  CnLoader *l = data;
+  Worker *w = data;
+  CnLoader *l = w->loader;
+  int64_t b, first, count;
   give_way();
   pthread_mutex_lock(&l->mutex);
-  uint8_t *scratch = l->scratch + cn_images_bytes(l->dataset->images) * l->started++;
-  for (;;) {
-    while (!l->stop && l->next < l->batches && l->next >= l->taken + l->slots)
-      pthread_cond_wait(&l->emptied, &l->mutex);
-    if (l->stop || l->next >= l->batches) break;
-    int64_t b = l->next++;
+  while (take_piece(l, &b, &first, &count)) {
     Slot *s = &l->slot[b % l->slots];
     pthread_mutex_unlock(&l->mutex);
-    s->error = fill(l, b, s->x, s->y, scratch);
-    if (s->error != CN_OK) snprintf(s->message, sizeof s->message, "%s", cn_error_message());
+    CnErr e = fill(w, b, s, first, count);
     pthread_mutex_lock(&l->mutex);
-    s->ready = true;
-    pthread_cond_signal(&l->filled);
+    if (e != CN_OK && (s->error == CN_OK || first < s->failed)) {
+      s->error = e;
+      s->failed = first;
+      snprintf(s->message, sizeof s->message, "%s", cn_error_message());
+    }
+    s->done += count;
+    if (s->done == s->x->shape[0]) pthread_cond_signal(&l->filled);
   }
   pthread_mutex_unlock(&l->mutex);
   return NULL;
 }
 
+/* A slot, and one alone without threads, notes which of its images are bad. */
+static CnErr make_slots(CnLoader *l, int slots) {
+  if (!(l->slot = cn_alloc_zeroed((size_t)slots * sizeof *l->slot))) return CN_EMEMORY;
+  l->slots = slots;
+  for (int s = 0; l->dataset->images->listing && s < slots; s++)
+    if (!(l->slot[s].bad = cn_alloc_zeroed((size_t)l->batch * sizeof *l->slot[s].bad))) return CN_EMEMORY;
+  return CN_OK;
+}
+
 static CnErr start_threads(CnLoader *l, int threads) {
-  l->slots = threads + 2;
-  l->slot = cn_alloc_zeroed((size_t)l->slots * sizeof *l->slot);
-  l->thread = cn_alloc((size_t)threads * sizeof *l->thread);
-  if (!l->slot || !l->thread) return CN_EMEMORY;
+  if (!(l->thread = cn_alloc((size_t)threads * sizeof *l->thread))) return CN_EMEMORY;
   for (int64_t b = l->next; b < l->next + l->slots && b < l->batches; b++) {
     Slot *s = &l->slot[b % l->slots];
     CN_TRY(make_tensors(&s->x, &s->y, l, b));
@@ -149,13 +227,31 @@ static CnErr start_threads(CnLoader *l, int threads) {
   pthread_sigmask(SIG_SETMASK, &all, &old);
   int failed = 0;
   while (l->threads < threads && !failed) {
-    failed = pthread_create(&l->thread[l->threads], NULL, work, l);
+    failed = pthread_create(&l->thread[l->threads], NULL, work, &l->worker[l->threads]);
     if (!failed) l->threads++;
   }
   pthread_sigmask(SIG_SETMASK, &old, NULL);
   if (failed)
     return cn_fail(CN_EMEMORY, "loader: cannot start thread %d of %d (%s); ask for fewer threads", l->threads + 1,
                    threads, strerror(failed));
+  return CN_OK;
+}
+
+/* Everything that the threads use. A photograph is a piece of work that is worth a wait for the mutex, and few batches
+** of them are much memory: the ring is as short as keeps all threads busy. */
+static CnErr make_workers(CnLoader *l, int threads) {
+  bool files = l->dataset->images->listing != NULL;
+  int workers = threads > 0 ? threads : 1;
+  l->piece = files ? 4 : l->batch;
+  int64_t ahead = files ? 2 + (threads * l->piece + l->batch - 1) / l->batch : threads + 2;
+  CN_TRY(make_slots(l, threads > 0 ? (int)ahead : 1));
+  if (!(l->worker = cn_alloc_zeroed((size_t)workers * sizeof *l->worker))) return CN_EMEMORY;
+  l->workers = workers;
+  for (int w = 0; w < workers; w++) {
+    l->worker[w].loader = l;
+    if (files) CN_TRY(cn_photo_new(&l->worker[w].photo));
+  }
+  (void)cn_image_kernels(); /* chosen before there are several threads */
   return CN_OK;
 }
 
@@ -175,8 +271,7 @@ static CnErr set_up(CnLoader *l, const CnLoaderConfig *config) {
   l->draws = cn_rng_named(config->seed, name);
   cn_normal_init(&l->normal, l->dataset->images);
   if (config->shuffle) CN_TRY(draw_order(l, config));
-  size_t images = config->threads > 0 ? (size_t)config->threads : 1;
-  if (!(l->scratch = cn_alloc(images * (size_t)cn_images_bytes(l->dataset->images)))) return CN_EMEMORY;
+  CN_TRY(make_workers(l, config->threads));
   return config->threads > 0 ? start_threads(l, config->threads) : CN_OK;
 }
 
@@ -195,12 +290,13 @@ static CnErr check(const CnLoaderConfig *config, int64_t batches) {
   if (config->start < 0 || config->start > batches)
     return cn_fail(CN_EUSAGE, "loader: cannot start at batch %lld, the pass has %lld", (long long)config->start + 1,
                    (long long)batches);
+  if (strlen(config->stream) > 64)
+    return cn_fail(CN_EUSAGE, "loader: the stream's name is longer than 64 bytes: '%.64s...'", config->stream);
+  if (m->listing) return cn_photo_check(&config->photo);
   if (config->augment.crop < 0 || config->augment.crop > side)
     return cn_fail(CN_EUSAGE, "loader: crop must be from 0 to %d, got %d", side, config->augment.crop);
   if (config->augment.cutout < 0 || config->augment.cutout > 2 * side)
     return cn_fail(CN_EUSAGE, "loader: cutout must be from 0 to %d, got %d", 2 * side, config->augment.cutout);
-  if (strlen(config->stream) > 64)
-    return cn_fail(CN_EUSAGE, "loader: the stream's name is longer than 64 bytes: '%.64s...'", config->stream);
   return CN_OK;
 }
 
@@ -223,6 +319,7 @@ CnErr cn_loader_new(CnLoader **out, const CnLoaderConfig *config) {
   l->images = count;
   l->pass = config->pass;
   l->augment = config->augment;
+  l->photo = config->photo;
   l->next = l->taken = config->start;
   pthread_mutex_init(&l->mutex, NULL);
   pthread_cond_init(&l->filled, NULL);
@@ -233,39 +330,115 @@ CnErr cn_loader_new(CnLoader **out, const CnLoaderConfig *config) {
   return e;
 }
 
+/* Notes the bad images of batch b in its listing, in order. */
+static CnErr judge(const CnLoader *l, int64_t b, const Slot *s) {
+  for (int64_t k = 0; s->bad && k < s->x->shape[0]; k++)
+    if (s->bad[k])
+      CN_TRY(cn_listing_note_bad(l->dataset->images->listing,
+                                 cn_dataset_position(l->dataset, image_of(l, b, k)), s->bad[k]));
+  return CN_OK;
+}
+
+/* The first `rows` rows of both tensors of a slot in their places. */
+static CnErr shorten(Slot *s, int64_t rows) {
+  CnTensor *x, *y;
+  int64_t shape[4];
+  memcpy(shape, s->x->shape, sizeof shape);
+  shape[0] = rows;
+  CN_TRY(cn_tensor_view(&x, s->x, 4, shape, s->x->stride, 0));
+  CnErr e = cn_tensor_view(&y, s->y, 1, shape, s->y->stride, 0);
+  if (e != CN_OK) {
+    cn_tensor_unref(x);
+    return e;
+  }
+  cn_tensor_unref(s->x);
+  cn_tensor_unref(s->y);
+  s->x = x;
+  s->y = y;
+  return CN_OK;
+}
+
+/* Moves the good images together and cuts off the rest. Says which were bad no more. */
+static CnErr leave_out_bad(CnLoader *l, Slot *s) {
+  int64_t all = s->x->shape[0], kept = 0, values = s->x->shape[1] * s->x->shape[2] * s->x->shape[3];
+  float *pixels = cn_tensor_data(s->x);
+  int64_t *labels = cn_tensor_data(s->y);
+  for (int64_t k = 0; k < all; k++) kept += !s->bad[k];
+  if (kept == all) return CN_OK;
+  if (kept == 0) return cn_fail(CN_EDATA, "%s (and no image of its batch is left)", s->bad[0]);
+  CN_TRY(shorten(s, kept));
+  for (int64_t k = 0, to = 0; k < all; k++) {
+    if (!s->bad[k] && to < k) {
+      memcpy(pixels + to * values, pixels + k * values, (size_t)values * sizeof *pixels);
+      labels[to] = labels[k];
+    }
+    to += !s->bad[k];
+    cn_free(s->bad[k]);
+    s->bad[k] = NULL;
+  }
+  l->left_out = all - kept;
+  return CN_OK;
+}
+
+/* Batch b, which its slot holds, is judged and made ready to be delivered. */
+static CnErr finish(CnLoader *l, int64_t b, Slot *s) {
+  CN_TRY(judge(l, b, s));
+  l->left_out = 0;
+  return s->bad ? leave_out_bad(l, s) : CN_OK;
+}
+
 /* Waits for the batch in its slot, and exchanges its tensors for those of the batch that will use the slot next. */
 static CnErr take(CnLoader *l, CnTensor **x, CnTensor **y) {
   Slot *s = &l->slot[l->taken % l->slots];
   pthread_mutex_lock(&l->mutex);
-  while (!s->ready) pthread_cond_wait(&l->filled, &l->mutex);
+  while (s->done < s->y->shape[0]) pthread_cond_wait(&l->filled, &l->mutex);
   pthread_mutex_unlock(&l->mutex);
   if (s->error != CN_OK) return cn_fail(s->error, "%s", s->message);
 
   CnTensor *new_x = NULL, *new_y = NULL;
   int64_t after = l->taken + l->slots;
   if (after < l->batches) CN_TRY(make_tensors(&new_x, &new_y, l, after));
+  CnErr e = finish(l, l->taken, s);
+  if (e != CN_OK) {
+    cn_tensor_unref(new_x);
+    cn_tensor_unref(new_y);
+    return e;
+  }
   *x = s->x;
   *y = s->y;
+  pthread_mutex_lock(&l->mutex);
   s->x = new_x;
   s->y = new_y;
-  pthread_mutex_lock(&l->mutex);
-  s->ready = false;
+  s->done = 0;
   l->taken++;
-  pthread_cond_signal(&l->emptied);
+  pthread_cond_broadcast(&l->emptied);
   pthread_mutex_unlock(&l->mutex);
   return CN_OK;
 }
 
+static void empty_slot(Slot *s, int64_t batch) {
+  cn_tensor_unref(s->x);
+  cn_tensor_unref(s->y);
+  s->x = s->y = NULL;
+  for (int64_t k = 0; s->bad && k < batch; k++) {
+    cn_free(s->bad[k]);
+    s->bad[k] = NULL;
+  }
+}
+
 /* Without threads: makes the batch here. */
 static CnErr make(CnLoader *l, CnTensor **x, CnTensor **y) {
-  CN_TRY(make_tensors(x, y, l, l->taken));
-  CnErr e = fill(l, l->taken, *x, *y, l->scratch);
+  Slot *s = l->slot;
+  CN_TRY(make_tensors(&s->x, &s->y, l, l->taken));
+  CnErr e = fill(l->worker, l->taken, s, 0, s->x->shape[0]);
+  if (e == CN_OK) e = finish(l, l->taken, s);
   if (e != CN_OK) {
-    cn_tensor_unref(*x);
-    cn_tensor_unref(*y);
-    *x = *y = NULL;
+    empty_slot(s, l->batch);
     return e;
   }
+  *x = s->x;
+  *y = s->y;
+  s->x = s->y = NULL;
   l->taken++;
   return CN_OK;
 }
@@ -286,11 +459,7 @@ void cn_loader_stop(CnLoader *l) {
   pthread_mutex_unlock(&l->mutex);
   for (int t = 0; t < l->threads; t++) pthread_join(l->thread[t], NULL);
   l->threads = 0;
-  for (int s = 0; s < l->slots; s++) {
-    cn_tensor_unref(l->slot[s].x);
-    cn_tensor_unref(l->slot[s].y);
-    l->slot[s].x = l->slot[s].y = NULL;
-  }
+  for (int s = 0; s < l->slots; s++) empty_slot(&l->slot[s], l->batch);
 }
 
 void cn_loader_free(CnLoader *l) {
@@ -299,19 +468,25 @@ void cn_loader_free(CnLoader *l) {
   pthread_mutex_destroy(&l->mutex);
   pthread_cond_destroy(&l->filled);
   pthread_cond_destroy(&l->emptied);
+  for (int s = 0; s < l->slots; s++) cn_free(l->slot[s].bad);
+  for (int w = 0; w < l->workers; w++) {
+    cn_photo_free(l->worker[w].photo);
+    cn_buffer_free(&l->worker[w].file);
+  }
   cn_free(l->slot);
   cn_free(l->thread);
+  cn_free(l->worker);
   cn_free(l->order);
-  cn_free(l->scratch);
   cn_dataset_unref(l->dataset);
   cn_free(l);
 }
 
 void cn_loader_share(const CnLoader *l, int64_t *own, int64_t *all) {
   Part p = l->taken > 0 ? part_of(l, l->taken - 1) : (Part){ .own = 0 };
-  *own = p.own;
+  *own = p.own > 0 ? p.own - l->left_out : 0;
   *all = p.all;
 }
 
+CnDataset *cn_loader_dataset(const CnLoader *l) { return l->dataset; }
 int64_t cn_loader_batches(const CnLoader *l) { return l->batches; }
 double cn_loader_waited(const CnLoader *l) { return l->waited; }

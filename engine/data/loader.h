@@ -7,12 +7,14 @@
 ** loader with batches of shards*batch would deliver, shard r having the r-th part; augmentation is drawn for positions
 ** of the whole pass. Every shard has as many batches as the others: in a last batch that has fewer images than there
 ** are shards some get a copy of another's image, which cn_loader_share says.
+** Images that are files and cannot be decoded are left out of their batches, as many as the listing allows.
 ** Batches are delivered in order through a ring. The consumer alone allocates and frees tensors; threads fill them. */
 #ifndef CN_LOADER_H
 #define CN_LOADER_H
 
 #include "data/augment.h"
 #include "data/dataset.h"
+#include "data/photo.h"
 #include "tensor/tensor.h"
 
 typedef struct CnLoader CnLoader;
@@ -26,7 +28,8 @@ typedef struct CnLoaderConfig {
   int64_t start;      /* the first batch to deliver, from 0 */
   bool shuffle;
   bool drop_last;     /* leave out a last batch that is not full */
-  CnAugment augment;
+  CnAugment augment;     /* of images in memory */
+  CnPhotoSettings photo; /* of images that are files */
   int threads;        /* 0: batches are made in cn_loader_next */
   int shard, shards;  /* shard from 0; shards 0 or 1: the whole pass */
 } CnLoaderConfig;
@@ -40,8 +43,10 @@ void cn_loader_stop(CnLoader *loader);
 void cn_loader_free(CnLoader *loader); /* NULL is allowed; stops it first */
 
 /* Of the batch delivered last: how many images are this shard's own (0 for a borrowed one), and how many all shards
-** have together. Sums over the shards that weight each batch by `own` count every image once. */
+** have together, those that were left out among them. Sums over the shards that weight each batch by `own` count every
+** image once. */
 void cn_loader_share(const CnLoader *loader, int64_t *own, int64_t *all);
+CnDataset *cn_loader_dataset(const CnLoader *loader); /* borrowed */
 int64_t cn_loader_batches(const CnLoader *loader); /* in a whole pass */
 double cn_loader_waited(const CnLoader *loader);   /* seconds that the consumer spent in cn_loader_next */
 

@@ -5,11 +5,14 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "kernels/cpu/image.h"
 #include "tensor/op.h"
 
 extern const CnKernelRow cn_cpu_column_portable[CN_OPS];
+extern const CnImageKernels cn_image_kernels_portable;
 #ifdef __x86_64__
 extern const CnKernelRow cn_cpu_column_avx2[CN_OPS], cn_cpu_column_avx512[CN_OPS];
+extern const CnImageKernels cn_image_kernels_avx2, cn_image_kernels_avx512;
 #endif
 
 static CnErr cpu_alloc(void **out, int index, size_t bytes) {
@@ -43,17 +46,19 @@ static const struct {
   const char *name;
   const CnKernelRow *column;
   bool pairs;
+  const CnImageKernels *image;
 } columns[] = {
 #ifdef __x86_64__
-  { "avx512_bf16", cn_cpu_column_avx512, true },
-  { "avx512", cn_cpu_column_avx512, false },
-  { "avx2", cn_cpu_column_avx2, false },
+  { "avx512_bf16", cn_cpu_column_avx512, true, &cn_image_kernels_avx512 },
+  { "avx512", cn_cpu_column_avx512, false, &cn_image_kernels_avx512 },
+  { "avx2", cn_cpu_column_avx2, false, &cn_image_kernels_avx2 },
 #endif
-  { "portable", cn_cpu_column_portable, false },
+  { "portable", cn_cpu_column_portable, false, &cn_image_kernels_portable },
 };
 #define COLUMNS ((int)(sizeof columns / sizeof columns[0]))
 
 bool cn_cpu_pairs;
+static const CnImageKernels *image_kernels; /* of the column in use */
 
 static bool processor_has(const char *isa) {
 #ifdef __x86_64__
@@ -73,6 +78,7 @@ CnErr cn_cpu_use(const char *isa) {
     module.detail = columns[i].name;
     module.kernels = columns[i].column;
     cn_cpu_pairs = columns[i].pairs;
+    image_kernels = columns[i].image;
     return CN_OK;
   }
   return cn_fail(CN_EUSAGE, "unknown instruction set '%s': expected portable, avx2, avx512 or avx512_bf16", isa);
@@ -88,3 +94,8 @@ const CnDeviceModule *cn_cpu_module(void) {
 }
 
 const char *cn_cpu_isa(void) { return cn_cpu_module()->detail; }
+
+const CnImageKernels *cn_image_kernels(void) {
+  if (!image_kernels) (void)cn_cpu_module();
+  return image_kernels;
+}

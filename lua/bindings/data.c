@@ -5,7 +5,10 @@
 
 #include <string.h>
 
+#include "base/threads.h"
+#include "bindings/photo.h"
 #include "data/cifar.h"
+#include "data/listing.h"
 #include "data/loader.h"
 #include "data/shapes.h"
 
@@ -47,16 +50,64 @@ static int64_t check_position(lua_State *L, int arg, const CnDataset *d) {
   return i - 1;
 }
 
-/* d:image(i): the bytes (H,W,C) */
+/* Image k of a listing, whole. */
+static CnErr read_whole(CnTensor **out, CnPhoto *photo, CnBuffer *file, const CnListing *listing, int64_t k) {
+  char path[4096];
+  size_t size;
+  CnPictureInfo info;
+  cn_listing_path(path, sizeof path, listing, k);
+  CN_TRY(cn_listing_read(file, &size, listing, k));
+  CN_TRY(cn_photo_open(photo, &info, file->data, size, path));
+  CN_TRY(cn_tensor_new(out, CN_U8, CN_DEVICE_CPU, 3, (int64_t[]){ info.height, info.width, 3 })); /* the box's */
+  return cn_photo_whole(cn_tensor_data(*out), photo);
+}
+
+/* d:image(i): the bytes (H,W,C); of a file, in the picture's own size */
 static int dataset_image(lua_State *L) {
   CnDataset *d = check_dataset(L, 1);
-  int64_t i = check_position(L, 2, d), shape[] = { d->images->height, d->images->width, d->images->channels };
+  const CnImages *m = d->images;
+  int64_t i = check_position(L, 2, d);
   CnTensor **box = cnL_newtensor(L);
+  if (m->listing) {
+    CnPhoto *photo;
+    CnBuffer file = { 0 };
+    cnL_result(L, cn_photo_new(&photo), 1);
+    CnErr e = read_whole(box, photo, &file, m->listing, cn_dataset_position(d, i));
+    cn_photo_free(photo);
+    cn_buffer_free(&file);
+    return cnL_result(L, e, 1);
+  }
+  int64_t shape[] = { m->height, m->width, m->channels };
   cnL_result(L, cn_tensor_new(box, CN_U8, CN_DEVICE_CPU, 3, shape), 1);
-  uint8_t *to = cn_tensor_data(*box);
-  const uint8_t *from;
-  cnL_result(L, cn_dataset_image(&from, d, i, to), 1);
-  if (from != to) memcpy(to, from, (size_t)cn_images_bytes(d->images));
+  memcpy(cn_tensor_data(*box), cn_dataset_image(d, i), (size_t)cn_images_bytes(m));
+  return 1;
+}
+
+/* d:path(i): where its file is; nil for images in memory */
+static int dataset_path(lua_State *L) {
+  CnDataset *d = check_dataset(L, 1);
+  int64_t i = check_position(L, 2, d);
+  char path[4096];
+  if (!d->images->listing) {
+    lua_pushnil(L);
+    return 1;
+  }
+  cn_listing_path(path, sizeof path, d->images->listing, cn_dataset_position(d, i));
+  lua_pushstring(L, path);
+  return 1;
+}
+
+/* d:bad([from]): what was said of the files that could not be decoded so far, from the from-th on */
+static int dataset_bad(lua_State *L) {
+  CnListing *listing = check_dataset(L, 1)->images->listing;
+  lua_Integer from = luaL_optinteger(L, 2, 1);
+  luaL_argcheck(L, from >= 1, 2, "must be at least 1");
+  int64_t count = listing ? cn_listing_bad(listing) : 0;
+  lua_newtable(L);
+  for (int64_t i = from; i <= count; i++) {
+    lua_pushstring(L, cn_listing_bad_message(listing, i - 1));
+    lua_rawseti(L, -2, i - from + 1);
+  }
   return 1;
 }
 
@@ -140,6 +191,22 @@ static int make_shapes(lua_State *L) {
   return cnL_result(L, cn_shapes_draw(box, (uint64_t)seed, set, count), 1);
 }
 
+/* datasets.folder{ root =, name = "folder", classes = a dataset, max_bad = 0 }: the pictures of class folders */
+static int load_folder(lua_State *L) {
+  static const char who[] = "folder";
+  luaL_checktype(L, 1, LUA_TTABLE);
+  cnL_checkoptions(L, 1, who, "root name classes max_bad");
+  lua_settop(L, 1);
+  CnListingConfig config = { .name = cnL_optfield_string(L, 1, who, "name", "folder"),
+                             .root = cnL_optfield_string(L, 1, who, "root", NULL),
+                             .max_bad = cnL_optfield_integer(L, 1, who, "max_bad", 0) };
+  if (!config.root) return luaL_error(L, "%s: option 'root' is missing", who);
+  if (config.max_bad < 0) return luaL_error(L, "%s: max_bad must not be negative", who);
+  if (lua_getfield(L, 1, "classes") != LUA_TNIL) config.classes = check_dataset(L, 2);
+  CnDataset **box = new_dataset(L);
+  return cnL_result(L, cn_listing_load(box, &config), 1);
+}
+
 /* ---- CIFAR, with a Lua function that hears of a download's progress ---- */
 
 /* datasets.cifar(classes, root, { download =, url =, md5 =, progress = f(bytes, total) }) -> train, test; f returning
@@ -182,11 +249,25 @@ static int loader_close(lua_State *L) {
   return 0;
 }
 
+/* Tells the loader's function, its user value, of every bad file from the `from`-th on, from 0. */
+static void tell_of_bad(lua_State *L, CnListing *listing, int64_t from) {
+  if (lua_getiuservalue(L, 1, 1) == LUA_TNIL) from = INT64_MAX;
+  for (int64_t i = from; i < cn_listing_bad(listing); i++) {
+    lua_pushvalue(L, -1);
+    lua_pushstring(L, cn_listing_bad_message(listing, i));
+    lua_call(L, 1, 0);
+  }
+  lua_pop(L, 1);
+}
+
 /* l() -> x (N,H,W,C) f32, y (N) i64; nil at the end */
 static int loader_next(lua_State *L) {
   CnLoader *l = check_loader(L, 1);
+  CnListing *listing = cn_loader_dataset(l)->images->listing;
+  int64_t bad = listing ? cn_listing_bad(listing) : 0;
   CnTensor **x = cnL_newtensor(L), **y = cnL_newtensor(L);
   cnL_result(L, cn_loader_next(l, x, y), 2);
+  if (listing) tell_of_bad(L, listing, bad);
   if (*x) return 2;
   lua_pushnil(L);
   return 1;
@@ -233,18 +314,33 @@ static CnAugment check_augment(lua_State *L) {
   return a;
 }
 
+/* The same for pictures in files: false evaluates, true trains as published for ImageNet, a table changes that. */
+static CnPhotoSettings check_photo(lua_State *L) {
+  lua_getfield(L, 1, "augment");
+  CnPhotoSettings s = cn_photo_evaluation;
+  int at = lua_gettop(L);
+  if (lua_istable(L, at)) s = cnL_checkphoto(L, at, "loader: augment");
+  else if (lua_isboolean(L, at) && lua_toboolean(L, at)) s = cn_photo_training;
+  else if (!lua_isnoneornil(L, at) && !lua_isboolean(L, at))
+    luaL_error(L, "loader: augment must be true, false or a table, got %s", luaL_typename(L, at));
+  lua_pop(L, 1);
+  return s;
+}
+
 /* datasets.loader{ dataset =, batch =, seed = 0, stream = "train", pass = 1, start = 1, shuffle = false,
-** augment = false, drop_last = false, threads = 1, shard = 1, shards = 1 }: what a `for` wants, so that the loader is
-** closed when the loop is left. */
+** augment = false, drop_last = false, threads =, shard = 1, shards = 1, on_bad = f(message) }: what a
+** `for` wants, so that the loader is closed when the loop is left. Threads: one, for pictures in files as many as the kernels have. */
 static int make_loader(lua_State *L) {
   static const char who[] = "loader";
   luaL_checktype(L, 1, LUA_TTABLE);
-  cnL_checkoptions(L, 1, who, "dataset batch seed stream pass start shuffle augment drop_last threads shard shards");
+  cnL_checkoptions(L, 1, who,
+                   "dataset batch seed stream pass start shuffle augment drop_last threads shard shards on_bad");
   lua_settop(L, 1);
   lua_getfield(L, 1, "dataset");
   if (!luaL_testudata(L, 2, CNL_DATASET))
     return luaL_error(L, "%s: option 'dataset' must be a dataset, got %s", who, luaL_typename(L, 2));
-  lua_Integer threads = cnL_optfield_integer(L, 1, who, "threads", 1);
+  const bool files = check_dataset(L, 2)->images->listing != NULL;
+  lua_Integer threads = cnL_optfield_integer(L, 1, who, "threads", files ? cn_threads() : 1);
   lua_Integer shard = cnL_optfield_integer(L, 1, who, "shard", 1);
   lua_Integer shards = cnL_optfield_integer(L, 1, who, "shards", 1);
   if (shards < 1 || shards > 1 << 20) return luaL_error(L, "%s: shards must be from 1 to 2^20, got %I", who, shards);
@@ -255,11 +351,15 @@ static int make_loader(lua_State *L) {
     .stream = cnL_optfield_string(L, 1, who, "stream", "train"),
     .pass = cnL_optfield_integer(L, 1, who, "pass", 1), .start = cnL_optfield_integer(L, 1, who, "start", 1) - 1,
     .shuffle = cnL_optfield_boolean(L, 1, who, "shuffle", 0),
-    .drop_last = cnL_optfield_boolean(L, 1, who, "drop_last", 0), .augment = check_augment(L),
+    .drop_last = cnL_optfield_boolean(L, 1, who, "drop_last", 0),
     .threads = threads < 0 || threads > 1024 ? -1 : (int)threads,
     .shard = (int)shard - 1, .shards = (int)shards,
   };
-  CnLoader **box = cnL_box(L, CNL_LOADER, 0);
+  if (files) config.photo = check_photo(L);
+  else config.augment = check_augment(L);
+  CnLoader **box = cnL_box(L, CNL_LOADER, 1);
+  if (lua_getfield(L, 1, "on_bad") != LUA_TNIL) luaL_checktype(L, -1, LUA_TFUNCTION);
+  lua_setiuservalue(L, -2, 1);
   cnL_result(L, cn_loader_new(box, &config), 1);
   lua_pushnil(L);
   lua_pushnil(L);
@@ -270,14 +370,15 @@ static int make_loader(lua_State *L) {
 void cnL_open_data(lua_State *L) {
   static const luaL_Reg dataset_methods[] = { { "image", dataset_image }, { "label", dataset_label },
                                               { "subset", dataset_subset }, { "split", dataset_split },
+                                              { "path", dataset_path },     { "bad", dataset_bad },
                                               { NULL, NULL } };
   static const luaL_Reg dataset_meta[] = { { "__len", dataset_length }, { "__tostring", dataset_tostring },
                                            { NULL, NULL } };
   static const luaL_Reg loader_methods[] = { { "waited", loader_waited }, { "share", loader_share },
                                              { "close", loader_close }, { NULL, NULL } };
   static const luaL_Reg loader_meta[] = { { "__len", loader_length }, { "__call", loader_next }, { NULL, NULL } };
-  static const luaL_Reg functions[] = { { "shapes", make_shapes }, { "cifar", load_cifar }, { "loader", make_loader },
-                                        { NULL, NULL } };
+  static const luaL_Reg functions[] = { { "shapes", make_shapes }, { "cifar", load_cifar }, { "folder", load_folder },
+                                        { "loader", make_loader }, { NULL, NULL } };
   cnL_type(L, CNL_DATASET, dataset_methods, dataset_meta, dataset_free);
   luaL_getmetatable(L, CNL_DATASET);
   lua_getfield(L, -1, "__index");

@@ -97,8 +97,7 @@ static void cifar10_loads(void **state) {
     assert_int_equal(train->images->classes, 10);
     assert_string_equal(train->images->class_names[9], "truck");
     for (int i = 0; i < 100; i++) {
-      const uint8_t *image;
-      assert_int_equal(cn_dataset_image(&image, train, i, NULL), CN_OK);
+      const uint8_t *image = cn_dataset_image(train, i);
       assert_int_equal(cn_dataset_label(train, i), i % 20 % 10);
       for (int p = 0; p < 1024; p++)
         for (int c = 0; c < 3; c++) assert_int_equal(image[3 * p + c], pixel(1 + i / 20, i % 20, 1024 * c + p));
@@ -489,40 +488,6 @@ static void a_steady_loader_asks_the_system_for_nothing(void **state) {
   cn_dataset_unref(d);
 }
 
-static CnErr fetch_or_fail(void *source, int64_t k, uint8_t *to) {
-  if (k == *(int *)source) return cn_fail(CN_EDATA, "image %lld is damaged", (long long)k);
-  memset(to, (int)k, 3072);
-  return CN_OK;
-}
-
-static void failures_of_threads_reach_the_consumer(void **state) {
-  (void)state;
-  int damaged = 20;
-  for (int threads = 0; threads < 4; threads += 3) {
-    CnDataset *d;
-    CnTensor *x, *y;
-    CnLoader *l;
-    assert_int_equal(cn_shapes_draw(&d, 5, "train", 40), CN_OK);
-    d->images->fetch = fetch_or_fail;
-    d->images->source = &damaged;
-    CnLoaderConfig config = config_for(d, threads);
-    config.shuffle = false;
-    assert_int_equal(cn_loader_new(&l, &config), CN_OK);
-    for (int b = 0; b < 2; b++) {
-      assert_int_equal(cn_loader_next(l, &x, &y), CN_OK);
-      cn_tensor_unref(x);
-      cn_tensor_unref(y);
-    }
-    for (int again = 0; again < 2; again++) {
-      assert_int_equal(cn_loader_next(l, &x, &y), CN_EDATA);
-      assert_message("image 20 is damaged");
-      assert_null(x);
-    }
-    cn_loader_free(l);
-    cn_dataset_unref(d);
-  }
-}
-
 static CnErr whole_pass(CnDataset *d, int threads) {
   CnLoaderConfig config = config_for(d, threads);
   CnLoader *l;
@@ -602,7 +567,6 @@ int main(void) {
     cmocka_unit_test(shards_together_are_one_pass),
     cmocka_unit_test(a_loader_stops_at_any_time),
     cmocka_unit_test(a_steady_loader_asks_the_system_for_nothing),
-    cmocka_unit_test(failures_of_threads_reach_the_consumer),
     cmocka_unit_test(loaders_survive_every_failed_allocation),
     cmocka_unit_test(wrong_settings_are_refused),
   };

@@ -94,6 +94,7 @@ local probes = {
   ["cnas.pretrained.fetch"] = function(o) cnas.pretrained.fetch("cnas_imagenet", o) end,
   ["cnas.Costs:reward"] = function(o) cnas.costs({ space = cnas.space.darts() }):reward(o) end,
   ["cnas.NasBench201:task"] = function(o) bench:task(o) end,
+  ["cnas.image.transform"] = function(o) cnas.image.transform("", o) end,
   ["cnas.json.encode"] = function(o) cnas.json.encode(1, o) end,
   ["cnas.draw.cell"] = function(o) cnas.draw.cell(g, "normal", o) end,
   ["cnas.draw.dot"] = function(o) cnas.draw.dot(g, "normal", o) end,
