@@ -184,6 +184,19 @@ T.describe("an evaluation network", function()
             { parameters = 5318368, conv_macs = 576390528, linear_macs = 768000 })
   end)
 
+  T.it("has the sizes that other published cells are known by", function()
+    for name, parameters in pairs {
+      DARTS_V1 = 3169414, DARTS_V2 = 3349342, PDARTS = 3433798, PC_DARTS_cifar = 3634678, PC_DARTS_image = 3721510,
+      NASNet = 3830950, AmoebaNet = 3145078, ENAS = 3859894,
+    } do
+      T.equal(cnas.cost.network { genotype = name }.parameters, parameters, name)
+    end
+    for name, millions in pairs { DARTS_V2 = "4.7", PDARTS = "4.9", PC_DARTS_image = "5.3" } do
+      local parameters = cnas.cost.network { genotype = name, imagenet = true }.parameters
+      T.equal(("%.1f"):format(parameters / 1e6), millions, name)
+    end
+  end)
+
   T.it("can be made of every published genotype", function()
     for _, name in ipairs(genotype.published()) do
       local net = cnas.network { genotype = name, channels = 4, layers = 3, classes = 5, rng = rng() }
