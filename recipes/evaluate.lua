@@ -21,13 +21,15 @@ local opt = cnas.options {
               cutout = 8, drop_path = 0.1 },
   },
   -- data
-  { "data", default = "cifar10", choices = { "cifar10", "cifar100", "imagenet", "shapes" }, help = "dataset" },
+  { "data", default = "cifar10", choices = { "cifar10", "cifar100", "imagenet", "folder", "shapes" },
+    help = "dataset; folder: photographs in train and val" },
   { "root", default = "data", free = true, help = "folder of the datasets" },
   { "download", default = false, free = true, help = "fetch the dataset when it is not there" },
   { "train_images", type = "integer", min = 10, help = "use so many training images (default: all)" },
   { "test_images", type = "integer", min = 1, help = "and so many test images (default: all)" },
   { "split", default = 1.0, min = 0.01, max = 1, help = "train on this part, measure on the rest; 1: on the test set" },
-  { "size", type = "integer", min = 8, help = "height and width of the images (default: 32; folders: 224)" },
+  { "size", type = "integer", min = 8, max = 4096, help = "photographs become squares of this side (default: 224)" },
+  { "max_bad", default = 0, min = 0, free = true, help = "so many photographs may turn out bad; they are left out" },
   { "cutout", default = 16, min = 0, help = "side of the square that is cut out of each image; 0: none" },
   -- network
   { "arch", default = "CNAS", help = "a published cell, a genotype's file, or a search's run folder" },
@@ -60,11 +62,18 @@ if opt.warmup > 0 then rate = cnas.schedule.warmup(rate, opt.warmup, opt.epochs)
 local genotype, label = run:arch(opt.arch)
 local train, rest, test = cnas.data.load(opt.data, {
   root = opt.root, download = opt.download, split = opt.split, seed = opt.seed,
-  train_images = opt.train_images, test_images = opt.test_images,
+  train_images = opt.train_images, test_images = opt.test_images, max_bad = opt.max_bad,
 })
 local valid = opt.split < 1 and rest or test
 local size = opt.size or train.height
-local augment = { crop = 4, flip = true, cutout = opt.cutout }
+
+-- How images are brought into batches, for training and for measuring.
+local augment, plain = { crop = 4, flip = true, cutout = opt.cutout }, false
+if train:path(1) then -- photographs of any size
+  augment, plain = { size = size, cutout = opt.cutout }, { size = size, resize = size * 8 // 7 }
+elseif size ~= train.height then
+  cnas.args.fail("usage", "--size %d: the images of %s are %dx%d", size, opt.data, train.height, train.width)
+end
 
 local shape = { genotype = genotype, channels = opt.channels, layers = opt.layers, classes = train.classes,
                 imagenet = opt.imagenet, auxiliary = opt.auxiliary > 0 }
@@ -107,7 +116,7 @@ end
 
 local function measure()
   net:train(false)
-  for x, y in run:batches(valid, opt.batch, { augment = false, shuffle = false }) do
+  for x, y in run:batches(valid, opt.batch, { augment = plain, shuffle = false }) do
     local logits = cnas.no_grad(net, x)
     run:log { valid_loss = cnas.cross_entropy(logits, y), top1 = cnas.accuracy(logits, y),
               top5 = cnas.accuracy(logits, y, math.min(5, train.classes)) }
@@ -130,6 +139,6 @@ end
 run:say(("best top-1 %.4f, top-5 %.4f, after epoch %d of %d"):format(best.value, best.with.top5, best.with.epoch,
   opt.epochs))
 run:finish {
-  arch = label, best = { top1 = best.value, top5 = best.with.top5, epoch = best.with.epoch },
+  arch = label, top1 = best.value, top5 = best.with.top5, best_epoch = best.with.epoch,
   parameters = cost.parameters, multiply_adds = cost.conv_macs + cost.linear_macs, foreseen_memory = cost.memory,
 }

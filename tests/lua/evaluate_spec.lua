@@ -60,8 +60,8 @@ T.describe("the evaluation", function()
     T.near(lines[2].lr, 0.025, 1e-12)
     local results = cnas.json.decode(T.read(folder .. "/summary.json")).results
     local best = lines[lines[2].top1 > lines[1].top1 and 2 or 1]
-    T.equal(results.best, { top1 = best.top1, top5 = best.top5, epoch = best.epoch })
-    T.equal(results.arch, "DARTS_V2")
+    T.equal({ results.top1, results.top5, results.best_epoch, results.arch },
+            { best.top1, best.top5, best.epoch, "DARTS_V2" })
     T.contains(out, ("best top-1 %.4f, top-5 %.4f, after epoch %d of 2"):format(best.top1, best.top5, best.epoch))
   end)
 
@@ -308,6 +308,8 @@ T.describe("wrong input to the evaluation", function()
       { 2, "2 epochs of warm-up leave none of all 2", "--warmup", "2" },
       { 2, "unknown option '--droppath' (did you mean '--drop-path'?)", "--droppath", "0.1" },
       { 3, "cifar-10-batches-bin", "--data", "cifar10", "--root", "/nowhere" },
+      { 3, "imagenet: expected the folders train and val in /nowhere", "--data", "imagenet", "--root", "/nowhere" },
+      { 2, "--size 64: the images of shapes are 32x32", "--size", "64" },
     } do
       local status, _, err = evaluate(T.folder() .. "/run", { table.unpack(case, 3) })
       T.equal(status, case[1], err)
@@ -338,6 +340,21 @@ T.describe("an evaluation on CIFAR-10", function()
   end)
 end)
 
+T.describe("an evaluation on photographs", function()
+  T.it("trains the network for large images", function()
+    local root = os.getenv "CNAS_DATA"
+    local sample = root and root .. "/imagenet-sample"
+    if not sample or not cnas.file.exists(sample) then T.skip "there is no imagenet-sample in CNAS_DATA" end
+    local both = T.folder() -- the same pictures as training and validation set
+    T.equal(T.shell(("ln -s %s %s/train && ln -s %s %s/val"):format(T.quote(sample), both, T.quote(sample), both)), 0)
+    local status, out, err = evaluate(T.folder() .. "/run", { "--data", "imagenet", "--imagenet", "--root", both,
+      "--size", "64", "--auxiliary", "0", "--train-images", "24", "--test-images", "6", "--batch", "6" })
+    T.equal(status, 0, err)
+    T.contains(out, "an image of 64x64")
+    T.contains(out, "best top-1")
+  end)
+end)
+
 -- What is left of an evaluation must not depend on how often it was stopped: all but the times.
 local function essence(folder)
   local names = cnas.file.list(folder .. "/checkpoints")
@@ -348,7 +365,7 @@ local function essence(folder)
   end
   return { checkpoint = T.read(folder .. "/checkpoints/" .. names[#names]), metrics = table.concat(lines, "\n"),
            best = T.read(folder .. "/weights/best.safetensors"), last = T.read(folder .. "/weights/last.safetensors"),
-           results = cnas.json.encode(cnas.json.decode(T.read(folder .. "/summary.json")).results.best) }
+           results = cnas.json.encode(cnas.json.decode(T.read(folder .. "/summary.json")).results) }
 end
 
 T.describe("an evaluation that is stopped", function()

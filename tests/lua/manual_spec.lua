@@ -95,6 +95,7 @@ local probes = {
   ["cnas.Costs:reward"] = function(o) cnas.costs({ space = cnas.space.darts() }):reward(o) end,
   ["cnas.NasBench201:task"] = function(o) bench:task(o) end,
   ["cnas.image.transform"] = function(o) cnas.image.transform("", o) end,
+  ["cnas.Run:init"] = function(o) require "cnas.trainee".init({}, nil, "nowhere", o) end,
   ["cnas.json.encode"] = function(o) cnas.json.encode(1, o) end,
   ["cnas.draw.cell"] = function(o) cnas.draw.cell(g, "normal", o) end,
   ["cnas.draw.dot"] = function(o) cnas.draw.dot(g, "normal", o) end,
@@ -102,7 +103,9 @@ local probes = {
   ["cnas.latency"] = function(o) cnas.latency(cnas.nn.relu(), o) end,
   ["cnas.latency.time"] = function(o) cnas.latency.time(print, o) end,
   ["cnas.profile"] = function(o) cnas.profile(cnas.nn.relu(), o) end,
-  ["cnas.Module:costs"] = function(o) cnas.network({ genotype = g, channels = 2, layers = 1, rng = false }):costs(o) end,
+  ["cnas.Module:costs"] = function(o)
+    cnas.network({ genotype = g, channels = 2, layers = 1, rng = false }):costs(o)
+  end,
   ["cnas.onnx.model"] = function(o) cnas.onnx.model(cnas.nn.relu(), o) end,
   ["cnas.onnx.compare"] = function(o) cnas.onnx.compare("nowhere", cnas.nn.relu(), o) end,
 }
@@ -110,7 +113,8 @@ local probes = {
 -- Those that hand their options on, or look at them in the middle of much else.
 local not_probed = { ["cnas.options"] = true, ["cnas.options.script"] = true, ["cnas.options.record"] = true,
                      ["cnas.options.restore"] = true, ["cnas.run.open"] = true, ["cnas.Run:batches"] = true,
-                     ["cnas.Run:derive"] = true, ["cnas.curriculum.op"] = true, ["cnas.curriculum.node"] = true,
+                     ["cnas.Run:announce"] = true, ["cnas.foresee"] = true, ["cnas.Run:derive"] = true,
+                     ["cnas.curriculum.op"] = true, ["cnas.curriculum.node"] = true,
                      ["cnas.curriculum.fix"] = true, ["cnas.curriculum.stages"] = true,
                      ["cnas.model.open_file"] = true, ["cnas.pretrained"] = true, ["cnas.pretrained.open"] = true,
                      ["cnas.onnx.export"] = true }
