@@ -3,6 +3,7 @@
 ** The gradient of a term is that of the sum times the term's scale: mostly it is handed on so, with nothing written.
 ** Images go in pieces, each piece in strips of PIXELS that stay in the cache while both terms' gradients are made. */
 #include "kernels/cpu/block.h"
+#include "kernels/cpu/shares.h"
 
 #define PIXELS 128
 
@@ -58,8 +59,10 @@ CnErr FN(add_block_forward)(CnCall *call) {
   Sum s = sum_of(call);
   STORED *z = DATA(STORED, call->out[0]);
   int slots = slot_count(s.channels), lanes = slot_lanes(s.channels);
-  CN_PARALLEL_FOR_IF_WORTH(s.n * s.pixels * s.channels)
-  for (int64_t image = 0; image < s.n; image++)
+  Shares shares;
+  shares_of(&shares, s.n);
+  CN_PARALLEL_IF_WORTH(s.n * s.pixels * s.channels)
+  for (int64_t image; (image = shares_take(&shares)) >= 0;)
     for (int64_t first = 0; first < s.pixels; first += PIXELS) {
       int64_t pixels = CN_MIN(PIXELS, s.pixels - first);
       for (int slot = 0; slot < slots; slot++) {
@@ -129,8 +132,10 @@ CnErr FN(add_block_backward)(CnCall *call) {
   }
   double *sums = cn_alloc_zeroed((size_t)(4 * s.pieces * s.channels) * sizeof(double));
   if (sums == NULL) return CN_EMEMORY;
-  CN_PARALLEL_FOR_IF_WORTH(s.n * s.pixels * s.channels)
-  for (int64_t piece = 0; piece < s.pieces; piece++) {
+  Shares shares;
+  shares_of(&shares, s.pieces);
+  CN_PARALLEL_IF_WORTH(s.n * s.pixels * s.channels)
+  for (int64_t piece; (piece = shares_take(&shares)) >= 0;) {
     int64_t begin, end;
     piece_range(s.n, s.pieces, piece, &begin, &end);
     for (int64_t image = begin; image < end; image++)

@@ -6,6 +6,7 @@
 ** are ranges of strips; each has its own sums, which are added up in their order. */
 #include "kernels/cpu/block_pointwise.h"
 #include "kernels/cpu/gemm.h"
+#include "kernels/cpu/shares.h"
 
 #define STRIP 8192       /* elements of the sources in a strip: half of a level-1 cache, where */
 #define LEAST 32         /* pixels, at least, */
@@ -102,8 +103,10 @@ CnErr FN(pointwise_run)(const Pointwise *b) {
     cn_free(packed);
     return CN_EMEMORY;
   }
-  CN_PARALLEL_FOR_IF_WORTH(b->pixels * b->inputs * channels)
-  for (int64_t piece = 0; piece < pieces; piece++) {
+  Shares shares;
+  shares_of(&shares, pieces);
+  CN_PARALLEL_IF_WORTH(b->pixels * b->inputs * channels)
+  for (int64_t piece; (piece = shares_take(&shares)) >= 0;) {
     REAL *x = packed + (size_t)b->grids * matrix + (size_t)thread_index() * scratch, *result = x + taken;
     int64_t begin, end;
     piece_range(strips, pieces, piece, &begin, &end);
@@ -272,8 +275,10 @@ static void finish_weights(const Back *k) {
 CnErr FN(pointwise_run_back)(const Pointwise *b) {
   Back k;
   CN_TRY(back_new(&k, b));
-  CN_PARALLEL_FOR_IF_WORTH(b->pixels * b->inputs * k.channels)
-  for (int64_t piece = 0; piece < k.pieces; piece++) {
+  Shares shares;
+  shares_of(&shares, k.pieces);
+  CN_PARALLEL_IF_WORTH(b->pixels * b->inputs * k.channels)
+  for (int64_t piece; (piece = shares_take(&shares)) >= 0;) {
     REAL *x = k.memory + (size_t)thread_index() * k.scratch, *g = x + aligned(k.rows * k.pitch);
     int64_t begin, end;
     piece_range(k.strips, k.pieces, piece, &begin, &end);

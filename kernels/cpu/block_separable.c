@@ -10,9 +10,13 @@
 ** blocks both need is made twice. Sums belong to pieces, ranges of units. */
 #include "kernels/cpu/depthwise.h"
 #include "kernels/cpu/gemm.h"
+#include "kernels/cpu/shares.h"
 
-#define PIECES 32
-#define STRIP 256                 /* pixels of a strip, unless a row is longer */
+#define PIECES 32                 /* at most; */
+#define LEAST_PIECES 16           /* in backward so few where weights are large, whose sums are work too: */
+#define PARTIAL (64 << 10)        /* elements of all pieces' sums together */
+#define STRIP 4096                /* elements of a strip after the depthwise convolution, */
+#define STRIP_PIXELS 128          /* at least so many pixels unless a row is longer */
 #define LARGEST_PLANE (512 << 10) /* bytes, for a part of the second cache */
 
 typedef struct Separable {
@@ -20,6 +24,7 @@ typedef struct Separable {
   int64_t lanes, out_lanes; /* elements of a pixel in scratch memory: c and o, rounded up */
   int64_t blocks;           /* units of an image */
   int64_t units, pieces;
+  int64_t weight_count;     /* elements of both weights' gradients: (c,out_lanes) and (kh,kw,lanes) */
   int64_t strip, in_strip;  /* rows of the output and of the input */
   Depthwise kernel;
   Reader reader;
@@ -51,7 +56,7 @@ static Unit unit_of(const Separable *s, int64_t unit) {
   return u;
 }
 
-static Separable separable_of(const CnCall *call) {
+static Separable separable_of(const CnCall *call, bool backward) {
   const int64_t *x = call->in_spec[0].shape, *z = call->out_spec[0].shape, *weight = call->in_spec[1].shape;
   const CnAttr *a = call->attr;
   Separable s = {
@@ -68,9 +73,12 @@ static Separable separable_of(const CnCall *call) {
   s.blocks = CN_MAX(CN_CEIL_DIV(32, CN_MAX(s.n, 1)), parts);
   s.blocks = CN_MAX(1, CN_MIN(s.blocks, CN_MIN(s.oh, s.h) / 4));
   s.units = s.n * s.blocks;
-  s.pieces = CN_MIN(s.units, PIECES);
-  s.strip = CN_MAX(1, CN_MIN(STRIP / s.ow, s.oh));
-  s.in_strip = CN_MAX(1, CN_MIN(STRIP / CN_MAX(s.w, 1), s.h));
+  s.weight_count = s.c * s.out_lanes + s.kernel.kh * s.kernel.kw * s.lanes;
+  int64_t pieces = backward ? CN_MAX(LEAST_PIECES, PARTIAL / s.weight_count) : PIECES;
+  s.pieces = CN_MIN(s.units, CN_MIN(pieces, PIECES));
+  int64_t strip = CN_MAX(STRIP / s.lanes, STRIP_PIXELS);
+  s.strip = CN_MAX(1, CN_MIN(strip / s.ow, s.oh));
+  s.in_strip = CN_MAX(1, CN_MIN(strip / CN_MAX(s.w, 1), s.h));
   return s;
 }
 
@@ -89,8 +97,7 @@ typedef struct Work {
   REAL *weight;             /* (kh,kw,lanes) */
   REAL *packed;             /* pointwise, or its transpose in backward */
   double *sums;             /* (pieces, 2, channels): of z, or of scale and shift */
-  REAL *partial, *total;    /* (pieces, gradient_count) and their sum */
-  int64_t gradient_count;   /* elements of both weights' gradients: (c,out_lanes) and (kh,kw,lanes) */
+  REAL *partial, *total;    /* (pieces, weight_count) and their sum */
   void *block;
 } Work;
 
@@ -115,10 +122,9 @@ static size_t lay_out(Work *work, const Separable *s, bool backward, char *base)
   work->packed = take(base, &at, (int64_t)(backward ? gemm_packed_count(s->o, s->c) : gemm_packed_count(s->c, s->o)) *
                                    real);
   work->sums = take(base, &at, s->pieces * 2 * (backward ? s->c : s->o) * (int64_t)sizeof(double));
-  work->gradient_count = s->c * s->out_lanes + taps * s->lanes;
   if (backward) {
-    work->partial = take(base, &at, s->pieces * work->gradient_count * real);
-    work->total = take(base, &at, work->gradient_count * real);
+    work->partial = take(base, &at, s->pieces * s->weight_count * real);
+    work->total = take(base, &at, s->weight_count * real);
   }
   for (int64_t i = 0; i < threads; i++) {
     Scratch mine = { { 0 }, { 0 }, NULL, NULL, NULL };
@@ -202,13 +208,15 @@ static void forward_unit(const Separable *s, const Unit *u, Scratch *mine, const
 }
 
 CnErr FN(separable_block_forward)(CnCall *call) {
-  Separable s = separable_of(call);
+  Separable s = separable_of(call, false);
   Work work;
   CN_TRY(work_new(&work, &s, false));
   s.kernel.weight = work.weight;
   STORED *z = DATA(STORED, call->out[0]);
-  CN_PARALLEL_FOR_IF_WORTH(s.n * s.oh * s.ow * s.c * s.o)
-  for (int64_t piece = 0; piece < s.pieces; piece++) {
+  Shares shares;
+  shares_of(&shares, s.pieces);
+  CN_PARALLEL_IF_WORTH(s.n * s.oh * s.ow * s.c * s.o)
+  for (int64_t piece; (piece = shares_take(&shares)) >= 0;) {
     int64_t first, last;
     piece_range(s.units, s.pieces, piece, &first, &last);
     for (int64_t unit = first; unit < last; unit++) {
@@ -294,7 +302,7 @@ static void backward_unit(const Separable *s, const Unit *u, Scratch *mine, cons
 }
 
 CnErr FN(separable_block_backward)(CnCall *call) {
-  Separable s = separable_of(call);
+  Separable s = separable_of(call, true);
   s.gx = call->gin[0] != NULL ? DATA(STORED, call->gin[0]) : NULL;
   s.add = call->add[0];
   s.gdepthwise = block_wanted(call, 1);
@@ -311,11 +319,13 @@ CnErr FN(separable_block_backward)(CnCall *call) {
     return err;
   }
   s.kernel.weight = work.weight;
-  CN_PARALLEL_FOR_IF_WORTH(s.n * s.oh * s.ow * s.c * s.o)
-  for (int64_t piece = 0; piece < s.pieces; piece++) {
+  Shares shares;
+  shares_of(&shares, s.pieces);
+  CN_PARALLEL_IF_WORTH(s.n * s.oh * s.ow * s.c * s.o)
+  for (int64_t piece; (piece = shares_take(&shares)) >= 0;) {
     int64_t first, last;
-    REAL *partial = work.partial + piece * work.gradient_count;
-    memset(partial, 0, (size_t)work.gradient_count * sizeof(REAL));
+    REAL *partial = work.partial + piece * s.weight_count;
+    memset(partial, 0, (size_t)s.weight_count * sizeof(REAL));
     piece_range(s.units, s.pieces, piece, &first, &last);
     for (int64_t unit = first; unit < last; unit++) {
       Unit u = unit_of(&s, unit);
@@ -324,7 +334,7 @@ CnErr FN(separable_block_backward)(CnCall *call) {
     }
   }
   if (s.gpointwise != NULL || s.gdepthwise != NULL)
-    FN(sum_partials)(s.pieces, work.gradient_count, work.partial, work.total);
+    FN(sum_partials)(s.pieces, s.weight_count, work.partial, work.total);
   if (s.gpointwise != NULL)
     for (int64_t c = 0; c < s.c; c++)
       memcpy(s.gpointwise + c * s.o, work.total + c * s.out_lanes, (size_t)s.o * sizeof(REAL));

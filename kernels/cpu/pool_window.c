@@ -7,6 +7,7 @@
 ** are in use are kept in a ring of as many as a window has, which stays in the nearest cache. */
 #include "kernels/cpu/conv2d.h"
 #include "kernels/cpu/pool.h"
+#include "kernels/cpu/shares.h"
 
 #define STRIP 256 /* pixels worked on together: the most that sums are taken of, see block.h */
 
@@ -437,8 +438,10 @@ CnErr FN(pool_forward)(const Pool *v, const Reader *reader, const STORED *x, STO
   size_t size = scratch_lay(&layout, NULL);
   char *block = cn_alloc((size_t)cn_threads() * size);
   if (block == NULL) return CN_EMEMORY;
-  CN_PARALLEL_FOR_IF_WORTH(v->n * v->oh * pitch)
-  for (int64_t piece = 0; piece < v->pieces; piece++) {
+  Shares shares;
+  shares_of(&shares, v->pieces);
+  CN_PARALLEL_IF_WORTH(v->n * v->oh * pitch)
+  for (int64_t piece; (piece = shares_take(&shares)) >= 0;) {
     Scratch s = layout;
     int64_t first_unit, last_unit;
     scratch_lay(&s, block + (size_t)thread_index() * size);
@@ -527,8 +530,10 @@ CnErr FN(pool_backward)(const Pool *v, const Incoming *g, const uint8_t *argmax,
   size_t size = scratch_lay(&layout, NULL);
   char *block = cn_alloc((size_t)cn_threads() * size);
   if (block == NULL) return CN_EMEMORY;
-  CN_PARALLEL_FOR_IF_WORTH(v->n * v->h * width)
-  for (int64_t piece = 0; piece < v->pieces; piece++) {
+  Shares shares;
+  shares_of(&shares, v->pieces);
+  CN_PARALLEL_IF_WORTH(v->n * v->h * width)
+  for (int64_t piece; (piece = shares_take(&shares)) >= 0;) {
     Scratch s = layout;
     int64_t first_unit, last_unit;
     scratch_lay(&s, block + (size_t)thread_index() * size);
