@@ -3,10 +3,15 @@
 ** A strip's inputs are gathered into a matrix: one row for a pixel of the result, the channels of each tap side by
 ** side; then it is a product with the weights. The gradient by the input is gathered in the same way from the output's
 ** gradient: input pixels whose coordinates are equal modulo the stride (a phase) are reached by the same taps, from
-** neighbouring output pixels, so each phase is a convolution of stride 1 without wasted taps and without scattering. */
+** neighbouring output pixels, so each phase is a convolution of stride 1 without wasted taps and without scattering.
+** Where images are small, so that the matrices of all of them together are not large, they are multiplied as one: a
+** large matrix of weights is then walked through once for many images, not for each. */
 #include "kernels/cpu/conv2d.h"
 
-#define STRIP 32768 /* elements of a gathered matrix, at most, unless one row of pixels is more */
+#define STRIP 32768      /* elements of a gathered matrix, at most, unless one row of pixels is more */
+#define WHOLE (1 << 21)  /* elements of one for all images together, */
+#define SMALL_IMAGE 64   /* which have so many pixels, at most */
+#define WHOLE_ROWS 32    /* of such a matrix are multiplied at a time */
 
 /* Neighbouring taps that read neighbouring pixels: `length` pixels from (y,x) for the result's pixel (0,0). */
 typedef struct Run {
@@ -66,6 +71,21 @@ static int64_t strip_rows(const Gather *v) {
 
 static int64_t strip_count(const Gather *v) { return strip_rows(v) * v->columns * v->taps * v->channels; }
 
+static bool gathers_whole(const Gather *v, int64_t images) {
+  int64_t pixels = v->rows * v->columns;
+  return v->channels == v->c && pixels <= SMALL_IMAGE && images * pixels * v->taps * v->channels <= WHOLE;
+}
+
+/* All images, one below the other; NULL without memory. */
+static REAL *gather_all(const Gather *v, int64_t images) {
+  int64_t count = v->rows * v->columns * v->taps * v->channels;
+  REAL *col = cn_alloc((size_t)CN_MAX(images * count, 1) * sizeof(REAL));
+  if (col == NULL) return NULL;
+  CN_PARALLEL_FOR_IF_WORTH(images * count)
+  for (int64_t n = 0; n < images; n++) gather_rows(v, n, 0, v->rows, 0, col + n * count);
+  return col;
+}
+
 /* What the forward pass and the weight gradient read: the input around each output pixel. */
 static Gather gather_inputs(const Conv *v, Run *run) {
   Gather gather = { v->x, v->relu, v->h, v->w, v->c, v->c / v->groups, v->oh, v->ow, v->stride_h, v->stride_w, 0, 0,
@@ -92,11 +112,34 @@ static void mask_rows(const Target *to, int64_t at, int64_t rows, int64_t column
       mask_gradient(to->out + at + j * to->column_step, to->mask + at + j * to->column_step, width);
 }
 
+/* A target without gaps between its pixels. */
+static bool is_dense(const Target *to, const Gather *v) {
+  return to->column_step == to->outputs && to->row_step == v->columns * to->column_step &&
+         to->image_step == v->rows * to->row_step;
+}
+
+/* multiply() below for all images at once. */
+static CnErr multiply_whole(const Gather *v, int64_t images, const REAL *packed, const REAL *bias, Target to) {
+  int64_t inner = v->taps * v->channels, rows = images * v->rows * v->columns;
+  int64_t pieces = CN_CEIL_DIV(rows, WHOLE_ROWS);
+  REAL *col = gather_all(v, images);
+  if (col == NULL) return CN_EMEMORY;
+  CN_PARALLEL_FOR
+  for (int64_t piece = 0; piece < pieces; piece++) {
+    int64_t first = piece * WHOLE_ROWS, count = CN_MIN(WHOLE_ROWS, rows - first), at = first * to.outputs;
+    FN(gemm_tile_rows)(count, to.outputs, inner, col + first * inner, inner, packed, bias, to.out + at, to.outputs);
+    if (to.mask != NULL && inner > 0) mask_gradient(to.out + at, to.mask + at, count * to.outputs);
+  }
+  cn_free(col);
+  return CN_OK;
+}
+
 /* Result = gathered * packed, for each strip and group; packed holds `groups` matrices (taps*channels, outputs). */
 static CnErr multiply(const Gather *v, int64_t images, int64_t groups, const REAL *packed, const REAL *bias,
                       Target to) {
   int64_t rows = strip_rows(v), strips = CN_CEIL_DIV(v->rows, rows), inner = v->taps * v->channels;
   int64_t size = strip_count(v), packed_size = (int64_t)gemm_packed_count(inner, to.outputs);
+  if (gathers_whole(v, images) && is_dense(&to, v)) return multiply_whole(v, images, packed, bias, to);
   REAL *cols = cn_alloc((size_t)(cn_threads() * size) * sizeof(REAL));
   if (cols == NULL) return CN_EMEMORY;
   CN_PARALLEL_FOR
@@ -198,6 +241,13 @@ static CnErr weight_gradient(const Conv *v) {
   Run *run = cn_alloc((size_t)taps * sizeof(Run));
   if (run == NULL) return CN_EMEMORY;
   Gather gather = gather_inputs(v, run);
+  if (gathers_whole(&gather, v->n)) {
+    REAL *col = gather_all(&gather, v->n);
+    CnErr err = col == NULL ? CN_EMEMORY : FN(gemm_outer)(v->n * v->oh * v->ow, inner, outputs, col, v->gy, v->gweight);
+    cn_free(col);
+    cn_free(run);
+    return err;
+  }
   int64_t rows = strip_rows(&gather), strips = CN_CEIL_DIV(v->oh, rows), size = strip_count(&gather);
   int64_t pieces = CN_MIN(v->n * strips, 32);
   REAL *partial = cn_alloc_zeroed((size_t)(pieces * count) * sizeof(REAL));
