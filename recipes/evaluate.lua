@@ -17,8 +17,8 @@ local opt = cnas.options {
     cifar = {},
     imagenet = { data = "imagenet", imagenet = true, channels = 48, layers = 14, epochs = 250, schedule = "linear",
                  accumulate = 4, bias_decay = false, cutout = 0 },
-    quick = { data = "shapes", train_images = 3000, channels = 8, layers = 5, epochs = 8, batch = 32, accumulate = 1,
-              cutout = 8, drop_path = 0.1 },
+    quick = { data = "shapes", train_images = 3000, test_images = 1000, channels = 8, layers = 5, epochs = 8,
+              batch = 32, accumulate = 1, cutout = 8, drop_path = 0.1 },
   },
   -- data
   { "data", default = "cifar10", choices = { "cifar10", "cifar100", "imagenet", "folder", "shapes" },

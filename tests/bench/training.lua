@@ -20,9 +20,10 @@ local opt = cnas.options { folder = false,
   { "seeds", default = 3, min = 1, help = "runs of each" },
   { "channels", default = 8, min = 1, help = "channels of the first cell" },
   { "layers", default = 5, min = 3, help = "cells" },
-  { "epochs", default = 10, min = 1, help = "passes over the training images" },
+  { "epochs", default = 8, min = 1, help = "passes over the training images" },
   { "batch", default = 96, min = 1, help = "images in a batch" },
-  { "images", default = 4800, min = 10, max = 50000, help = "training images" },
+  { "images", default = 2880, min = 10, max = 50000, help = "training images" },
+  { "test_images", default = 2000, min = 10, max = 10000, help = "test images" },
   { "lr", default = 0.05, min = 0, help = "learning rate; cosine to 0" },
   { "cutout", default = 16, min = 0, help = "side of the square that is cut out" },
   { "drop_path", default = 0.2, min = 0, max = 0.99, help = "drop-path at the end" },
@@ -54,7 +55,8 @@ local function lines(path)
   return list
 end
 
-local common = { "channels", "layers", "epochs", "batch", "lr", "cutout", "drop_path", "auxiliary" }
+local common = { "channels", "layers", "epochs", "batch", "lr", "cutout", "drop_path", "auxiliary",
+                 "test_images" }
 
 -- One run as a list by epoch: { loss =, accuracy =, test = }.
 local function ours(seed)

@@ -46,7 +46,8 @@ def augmented(x, cutout, rng):
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("peer"), p.add_argument("data"), p.add_argument("--out", required=True)
-    for flag, value in dict(channels=16, layers=8, epochs=15, batch=96, seed=1, images=50000, cutout=16, threads=2).items():
+    for flag, value in dict(channels=16, layers=8, epochs=15, batch=96, seed=1, images=50000, test_images=10000, cutout=16,
+                            threads=2).items():
         p.add_argument(f"--{flag}", type=int, default=value)
     for flag, value in dict(lr=0.05, drop_path=0.2, auxiliary=0.4).items():
         p.add_argument(f"--{flag}", type=float, default=value)
@@ -59,6 +60,8 @@ def main():
     rng = torch.Generator().manual_seed(a.seed)
     chosen = torch.randperm(len(y), generator=rng)[:a.images]
     x, y = x[chosen], y[chosen]
+    chosen = torch.randperm(len(test_y), generator=rng)[:a.test_images]
+    test_x, test_y = test_x[chosen], test_y[chosen]
     net = peer["Net"](a.channels, 10, a.layers, genotype=peer["CNAS"], auxiliary=a.auxiliary > 0)
     net = net.to(memory_format=torch.channels_last)
     opt = torch.optim.SGD(net.parameters(), lr=a.lr, momentum=0.9, weight_decay=3e-4, nesterov=True)
