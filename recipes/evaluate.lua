@@ -83,7 +83,8 @@ local function network(rng)
   for name, value in pairs(shape) do o[name] = value end
   return cnas.network(o)
 end
-local cost = run:announce(label, network, { batch = opt.batch, height = size, width = size })
+local cost = run:announce(label, network,
+  { batch = opt.batch, accumulate = opt.accumulate, height = size, width = size })
 local net = network(cnas.rng(opt.seed, "weights"))
 if opt.init then run:init(net, opt.init, { arch = genotype, new_classifier = opt.new_classifier }) end
 

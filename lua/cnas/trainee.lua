@@ -32,18 +32,19 @@ local function bytes_text(bytes)
   return bytes < 1e9 and ("%.0f MB"):format(bytes / 1e6) or ("%.1f GB"):format(bytes / 1e9)
 end
 
--- run:announce(label, make, { batch =, height =, width = }): says how large the networks are that make(stream) builds,
--- without their auxiliary heads, and how much memory it will take to train one; returns { parameters =, conv_macs =,
--- linear_macs =, memory = }.
+-- run:announce(label, make, { batch =, height =, width =, accumulate = 1 }): says how large the networks are that
+-- make(stream) builds, without their auxiliary heads, and how much memory it will take to train one; returns
+-- { parameters =, conv_macs =, linear_macs =, memory = }.
 function trainee.announce(run, label, make, given)
-  local o = args.check("run:announce", given, { "batch", "height", "width" })
+  local o = args.check("run:announce", given, { "batch", "height", "width", accumulate = 1 })
   local about = make(false):cost { height = o.height, width = o.width }
   run:say(("%s: %s parameters, %s multiply-adds (+%s in the classifier) an image of %dx%d"):format(label,
     grouped(about.parameters), grouped(about.conv_macs), grouped(about.linear_macs), o.height, o.width))
   about.memory = cnas.foresee { make = function() return make(false) end, batch = o.batch, height = o.height,
                                 width = o.width }
-  run:say(("training on %d images at a time will take about %s of memory"):format(o.batch,
-    bytes_text(about.memory)))
+  local processes = cnas.dist.world().size
+  run:say(("steps of %d images, %d at a time: about %s of memory%s"):format(o.batch * o.accumulate * processes, o.batch,
+    bytes_text(about.memory), processes > 1 and " in each process" or ""))
   return about
 end
 
