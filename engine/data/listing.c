@@ -207,11 +207,11 @@ static CnErr take_classes(CnListing *own, const CnDataset *other, bool has[]) {
 
 /* ---- The dataset ---- */
 
-static CnErr gather_all(CnListing *l, Block *labels, const bool *has) {
+static CnErr gather_all(CnListing *l, Block *labels, const bool *has, bool may_be_empty) {
   Gather g = { .listing = l };
   CnErr e = CN_OK;
   for (int c = 0; c < l->classes && e == CN_OK; c++)
-    if (!has || has[c]) e = gather_class(&g, labels, c, has != NULL);
+    if (!has || has[c]) e = gather_class(&g, labels, c, may_be_empty || has);
   l->place = (int64_t *)g.place.data;
   return e;
 }
@@ -243,9 +243,10 @@ static CnErr load(CnImages **out, CnListing *l, const CnListingConfig *config) {
     e = has ? take_classes(l, config->classes, has) : CN_EMEMORY;
   }
   Block labels = { 0 };
-  if (e == CN_OK) e = gather_all(l, &labels, has);
+  if (e == CN_OK) e = gather_all(l, &labels, has, config->may_be_empty);
   cn_free(has);
-  if (e == CN_OK && labels.size == 0) e = cn_fail(CN_EDATA, "%s: there is no image in its class folders", l->root);
+  if (e == CN_OK && labels.size == 0 && !config->may_be_empty)
+    e = cn_fail(CN_EDATA, "%s: there is no image in its class folders", l->root);
   if (e == CN_OK) e = make_images(out, l, (int64_t *)labels.data, (int64_t)(labels.size / sizeof(int64_t)));
   if (e != CN_OK) cn_free(labels.data);
   return e;

@@ -19,10 +19,12 @@ typedef struct CnListingConfig {
   const char *root;         /* folder of the class folders */
   const CnDataset *classes; /* whose classes count, by name, when this is a validation set; NULL: the root's own */
   int64_t max_bad;          /* images that may turn out bad */
+  bool may_be_empty;        /* an empty class folder is no error, and none but empty ones neither */
 } CnListingConfig;
 
 /* A dataset of the files under the root. Its size of images is what loaders deliver unless told otherwise, 224 by 224;
-** its mean and deviation are ImageNet's. An empty class folder is an error unless `classes` is given. */
+** its mean and deviation are ImageNet's. An empty class folder is an error unless `classes` is given
+** or it may be. */
 CnErr cn_listing_load(CnDataset **out, const CnListingConfig *config);
 
 /* Of image k: its path, and its bytes into the buffer. */

@@ -79,6 +79,7 @@ void cnL_open_nn(lua_State *L);
 void cnL_open_optim(lua_State *L);
 void cnL_open_nas(lua_State *L);
 void cnL_open_data(lua_State *L);
+void cnL_open_photo(lua_State *L); /* adds to what image and data opened */
 void cnL_open_io(lua_State *L);
 void cnL_open_dist(lua_State *L);
 void cnL_open_trace(lua_State *L);

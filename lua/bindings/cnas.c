@@ -12,6 +12,7 @@ int luaopen_cnas_engine(lua_State *L) {
   cnL_open_nas(L);
   cnL_open_io(L);
   cnL_open_data(L);
+  cnL_open_photo(L);
   cnL_open_trace(L);
   cnL_open_profile(L);
   return 1;

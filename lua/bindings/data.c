@@ -191,15 +191,17 @@ static int make_shapes(lua_State *L) {
   return cnL_result(L, cn_shapes_draw(box, (uint64_t)seed, set, count), 1);
 }
 
-/* datasets.folder{ root =, name = "folder", classes = a dataset, max_bad = 0 }: the pictures of class folders */
+/* datasets.folder{ root =, name = "folder", classes = a dataset, max_bad = 0, may_be_empty = false }: the pictures of
+** class folders */
 static int load_folder(lua_State *L) {
   static const char who[] = "folder";
   luaL_checktype(L, 1, LUA_TTABLE);
-  cnL_checkoptions(L, 1, who, "root name classes max_bad");
+  cnL_checkoptions(L, 1, who, "root name classes max_bad may_be_empty");
   lua_settop(L, 1);
   CnListingConfig config = { .name = cnL_optfield_string(L, 1, who, "name", "folder"),
                              .root = cnL_optfield_string(L, 1, who, "root", NULL),
-                             .max_bad = cnL_optfield_integer(L, 1, who, "max_bad", 0) };
+                             .max_bad = cnL_optfield_integer(L, 1, who, "max_bad", 0),
+                             .may_be_empty = cnL_optfield_boolean(L, 1, who, "may_be_empty", 0) };
   if (!config.root) return luaL_error(L, "%s: option 'root' is missing", who);
   if (config.max_bad < 0) return luaL_error(L, "%s: max_bad must not be negative", who);
   if (lua_getfield(L, 1, "classes") != LUA_TNIL) config.classes = check_dataset(L, 2);

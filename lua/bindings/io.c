@@ -207,7 +207,6 @@ void cnL_open_io(lua_State *L) {
   cnL_open_download(L);
   cnL_open_json(L);
   cnL_open_image(L);
-  cnL_open_photo(L);
   cnL_open_draw(L);
   cnL_open_pth(L);
   cnL_open_onnx(L);

@@ -8,7 +8,6 @@ void cnL_open_file(lua_State *L);
 void cnL_open_download(lua_State *L); /* after file */
 void cnL_open_json(lua_State *L);
 void cnL_open_image(lua_State *L);
-void cnL_open_photo(lua_State *L); /* adds to what image opened */
 void cnL_open_draw(lua_State *L);
 void cnL_open_pth(lua_State *L); /* after json */
 void cnL_open_onnx(lua_State *L);

@@ -1,9 +1,12 @@
-/* photo.c - see photo.h; and cnas.image.transform, which makes one picture what a loader makes of it. */
+/* photo.c - see photo.h; and what looks at single photographs: cnas.image.transform, which makes one what a loader makes
+** of it, cnas.image.inspect and cnas.datasets.survey, which say what they are. */
 #include "bindings/photo.h"
 
 #include <string.h>
 
+#include "base/memory.h"
 #include "bindings/io.h"
+#include "data/survey.h"
 
 /* Field `name` of the table at `arg`: `count` numbers, if it is there. */
 static void get_numbers(lua_State *L, int arg, const char *who, const char *name, double *out, int count) {
@@ -134,9 +137,26 @@ static int transform(lua_State *L) {
   return 1;
 }
 
-static const char *colour_name(CnPictureColour colour) {
-  static const char *const names[] = { "grey", "rgb", "cmyk", "palette" };
-  return names[colour];
+static void push_description(lua_State *L, const CnPictureInfo *info, int orientation, int64_t warnings) {
+  static const char *const formats[] = { "other", "jpeg", "png" }, *const colours[] = { "grey", "rgb", "cmyk",
+                                                                                        "palette" };
+  const struct { const char *name; lua_Integer value; } numbers[] = {
+    { "width", info->width }, { "height", info->height }, { "bits", info->bits }, { "orientation", orientation },
+    { "warnings", warnings },
+  };
+  lua_createtable(L, 0, 10);
+  lua_pushstring(L, formats[info->format]);
+  lua_setfield(L, -2, "format");
+  lua_pushstring(L, colours[info->colour]);
+  lua_setfield(L, -2, "colour");
+  for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+    lua_pushinteger(L, numbers[i].value);
+    lua_setfield(L, -2, numbers[i].name);
+  }
+  lua_pushboolean(L, info->alpha);
+  lua_setfield(L, -2, "alpha");
+  lua_pushboolean(L, info->progressive);
+  lua_setfield(L, -2, "progressive");
 }
 
 /* image.inspect(bytes [, name]) -> what the file is: { format =, colour =, width =, height =, bits =, alpha =,
@@ -149,25 +169,44 @@ static int inspect(lua_State *L) {
   int64_t warnings;
   cnL_result(L, cn_photo_open(photo, &info, bytes, length, name), 0);
   cnL_result(L, cn_photo_try(&warnings, photo), 0);
-  lua_createtable(L, 0, 9);
-  lua_pushstring(L, info.format == CN_PICTURE_JPEG ? "jpeg" : "png");
-  lua_setfield(L, -2, "format");
-  lua_pushstring(L, colour_name(info.colour));
-  lua_setfield(L, -2, "colour");
-  lua_pushinteger(L, info.width);
-  lua_setfield(L, -2, "width");
-  lua_pushinteger(L, info.height);
-  lua_setfield(L, -2, "height");
-  lua_pushinteger(L, info.bits);
-  lua_setfield(L, -2, "bits");
-  lua_pushboolean(L, info.alpha);
-  lua_setfield(L, -2, "alpha");
-  lua_pushboolean(L, info.progressive);
-  lua_setfield(L, -2, "progressive");
-  lua_pushinteger(L, cn_picture_orientation(bytes, length));
-  lua_setfield(L, -2, "orientation");
-  lua_pushinteger(L, warnings);
-  lua_setfield(L, -2, "warnings");
+  push_description(L, &info, cn_picture_orientation(bytes, length), warnings);
+  return 1;
+}
+
+/* Frees what a survey of `count` files left, from the userdatum at 1. */
+static int surveys_free(lua_State *L) {
+  CnSurvey *survey = lua_touserdata(L, 1);
+  for (size_t i = 0; i < lua_rawlen(L, 1) / sizeof *survey; i++) {
+    cn_free(survey[i].bad);
+    survey[i].bad = NULL;
+  }
+  return 0;
+}
+
+/* datasets.survey(dataset, first, count) -> for each file a table as image.inspect gives, or { bad = why, format = } */
+static int survey_files(lua_State *L) {
+  CnDataset *d = cnL_check(L, 1, CNL_DATASET);
+  lua_Integer first = luaL_checkinteger(L, 2), count = luaL_checkinteger(L, 3);
+  luaL_argcheck(L, first >= 1 && first <= d->count + 1, 2, "no such image");
+  luaL_argcheck(L, count >= 0 && count <= d->count + 1 - first, 3, "more images than there are");
+  CnSurvey *survey = lua_newuserdatauv(L, (size_t)count * sizeof *survey, 0);
+  memset(survey, 0, (size_t)count * sizeof *survey);
+  lua_createtable(L, 0, 1);
+  lua_pushcfunction(L, surveys_free);
+  lua_setfield(L, -2, "__gc");
+  lua_setmetatable(L, -2);
+  CnErr e = cn_survey(survey, d, first - 1, count);
+  if (e != CN_OK) memset(survey, 0, (size_t)count * sizeof *survey);
+  cnL_result(L, e, 0);
+  lua_createtable(L, (int)count, 0);
+  for (lua_Integer i = 0; i < count; i++) {
+    push_description(L, &survey[i].info, survey[i].orientation, survey[i].warnings);
+    if (survey[i].bad) {
+      lua_pushstring(L, survey[i].bad);
+      lua_setfield(L, -2, "bad");
+    }
+    lua_rawseti(L, -2, i + 1);
+  }
   return 1;
 }
 
@@ -177,5 +216,9 @@ void cnL_open_photo(lua_State *L) {
   luaL_setfuncs(L, functions, 0);
   lua_pushboolean(L, cn_picture_reads_jpeg());
   lua_setfield(L, -2, "reads_jpeg");
+  lua_pop(L, 1);
+  lua_getfield(L, -1, "datasets");
+  lua_pushcfunction(L, survey_files);
+  lua_setfield(L, -2, "survey");
   lua_pop(L, 1);
 }

@@ -4,6 +4,8 @@
 local T = require "spec"
 local cnas = require "cnas"
 
+local here = debug.getinfo(1, "S").source:match "^@(.*)/[^/]*$"
+
 local function quiet() end
 
 -- A picture of one colour with a line, as a PNG.
@@ -271,5 +273,75 @@ T.describe("files that cannot be decoded", function()
       end
     end
     T.equal({ images, own }, { 20, 20 })
+  end)
+end)
+
+T.describe("check_data", function()
+  local recipe = here .. "/../../recipes/check_data.lua"
+
+  local function run(options)
+    return T.shell(("%s %s %s"):format(T.quote(T.program), T.quote(recipe), options))
+  end
+
+  T.it("finds nothing where nothing is wrong", function()
+    local root = make_root()
+    local status, out, err = run("--json --root " .. root)
+    T.equal(status, 0, err)
+    local report = cnas.json.decode(out)
+    T.equal({ report.bad, #report.sets, report.sets[1].images, report.sets[2].images }, { 0, 2, 22, 8 })
+    T.equal(report.sets[1].counts.png, 22)
+    T.equal(#report.sets[1].lies, 22) -- the names say JPEG
+    T.equal(report.sets[1].smallest, { 24, 28 })
+  end)
+
+  T.it("lists every bad file, empty folders and unknown classes", function()
+    local root = make_root()
+    T.write(root .. "/train/beta/beta02.JPEG", "no picture at all")
+    T.write(root .. "/train/gamma/gamma04.JPEG", picture(20, 20, 1):sub(1, -30))
+    T.write(root .. "/val/gamma/gamma01.JPEG", "")
+    os.execute(("cd %s && mkdir train/hollow val/zeta && cp train/beta/beta01.JPEG val/zeta/right.png"):format(root))
+    local status, out, err = run("--threads 2 --json --root " .. root .. "/")
+    T.equal(status, 3)
+    T.contains(err, "3 bad files, 5 things wrong in all")
+    local report = cnas.json.decode(out)
+    local train, val = report.sets[1], report.sets[2]
+    T.equal({ report.bad, #train.bad, #val.bad }, { 3, 2, 1 })
+    T.equal({ train.bad[1].file, train.bad[2].file, val.bad[1].file },
+      { "beta/beta02.JPEG", "gamma/gamma04.JPEG", "gamma/gamma01.JPEG" })
+    T.contains(train.bad[1].why, "expected a JPEG or PNG file")
+    T.equal({ train.empty, train.unknown, val.unknown }, { { "hollow" }, {}, { "zeta" } })
+    T.equal(#val.lies, 7)
+    status, out = run("--root " .. root .. "/val")
+    T.equal(status, 3)
+    T.contains(out, "bad: gamma/gamma01.JPEG: expected a JPEG or PNG file, this one is empty")
+    T.contains(out, "9 files in 5 classes, 1 bad")
+  end)
+
+  T.it("wants a folder", function()
+    local status, _, err = run ""
+    T.equal(status, 2)
+    T.contains(err, "--root FOLDER is needed")
+    status, _, err = run "--root /nowhere"
+    T.equal(status, 3)
+    T.contains(err, "/nowhere: cannot open this folder")
+  end)
+end)
+
+T.describe("real photographs", function()
+  local root = (os.getenv "CNAS_DATA" or os.getenv "HOME" .. "/.cache/cnas-data") .. "/imagenet-sample"
+
+  T.it("are all decoded and made squares", function()
+    if not cnas.file.exists(root) then T.skip("there is no " .. root) end
+    if not cnas.image.reads_jpeg then T.skip "built without libjpeg-turbo" end
+    local d = cnas.datasets.folder { root = root }
+    for i, file in ipairs(cnas.datasets.survey(d, 1, #d)) do T.equal(file.bad, nil, d:path(i)) end
+    for _, augment in ipairs { false, true } do
+      local images, sum = 0, 0
+      for x in cnas.data.loader { dataset = d, batch = 20, augment = augment, shuffle = true } do
+        images, sum = images + x:size(1), sum + x:mean():item() * x:size(1)
+      end
+      T.equal(images, #d)
+      T.truthy(math.abs(sum / images) < 0.5)
+    end
   end)
 end)
