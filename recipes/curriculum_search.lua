@@ -4,6 +4,7 @@
 --   cnas recipes/curriculum_search.lua --preset quick       eight stages on drawn shapes, in minutes
 --   cnas recipes/curriculum_search.lua                      the published search on CIFAR-10
 --   cnas recipes/curriculum_search.lua -o DIR --resume      goes on where the run in DIR stopped
+--   mpirun -np 4 cnas recipes/curriculum_search.lua         on four processes, each with paths and batches of its own
 --
 -- Copy it and change what you like: the reward, the loops, the curriculum, the space.
 
@@ -78,7 +79,7 @@ local function train_controller()
     local arch, logp, entropy = controller:sample()
     local accuracy = cnas.accuracy(cnas.no_grad(net, x, arch), y):item()
     local r = reward(accuracy, arch)
-    local advantage = r - baseline(r)
+    local advantage = r - baseline(run:mean(r))
     policy:step(-(logp * advantage) - entropy * opt.entropy, { clip = opt.policy_clip })
     run:log { reward = r, baseline = baseline.value, entropy = entropy }
   end

@@ -18,6 +18,8 @@ struct CnOptimizer {
   CnGroup *group;
   int count, capacity;
   CnParameter *parameter;
+  bool shared;             /* gradients are averaged over the processes, by */
+  struct CnGradients *gradients; /* made at the first step; NULL: not yet, or alone */
 };
 
 #endif

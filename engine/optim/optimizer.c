@@ -8,6 +8,8 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "dist/communicator.h"
+#include "dist/gradients.h"
 #include "optim/internal.h"
 #include "tensor/autograd.h"
 #include "tensor/op.h"
@@ -24,6 +26,7 @@ CnErr cn_optimizer_new(CnOptimizer **out, CnOptimizerKind kind) {
 
 void cn_optimizer_free(CnOptimizer *o) {
   if (o == NULL) return;
+  cn_gradients_free(o->gradients);
   for (int i = 0; i < o->count; i++) {
     CnParameter *p = &o->parameter[i];
     cn_free(p->name);
@@ -126,6 +129,44 @@ void cn_optimizer_zero_grad(CnOptimizer *o) {
     cn_tensor_unref(o->parameter[i].tensor->grad);
     o->parameter[i].tensor->grad = NULL;
   }
+}
+
+/* ---- gradients ---- */
+
+CnErr cn_optimizer_share(CnOptimizer *o) {
+  const CnWorld *world;
+  CN_TRY(cn_world(&world));
+  o->shared = world->size > 1;
+  return CN_OK;
+}
+
+/* The parameters as leaves; all of them have been added by the first step. */
+static CnErr make_gradients(CnOptimizer *o) {
+  if (o->gradients != NULL) return CN_OK;
+  CnTensor **leaf = cn_alloc((size_t)o->count * sizeof *leaf);
+  if (leaf == NULL) return CN_EMEMORY;
+  for (int i = 0; i < o->count; i++) leaf[i] = o->parameter[i].tensor;
+  CnErr e = cn_gradients_new(&o->gradients, leaf, o->count);
+  cn_free(leaf);
+  return e;
+}
+
+static CnErr backward(CnOptimizer *o, CnTensor *loss) {
+  if (!o->shared) return cn_backward(loss, NULL, false);
+  CN_TRY(make_gradients(o));
+  return cn_gradients_backward(o->gradients, loss);
+}
+
+CnErr cn_optimizer_backward(CnOptimizer *o, CnTensor *loss) {
+  CnErr e = backward(o, loss);
+  if (e != CN_OK) cn_optimizer_zero_grad(o);
+  return e;
+}
+
+CnErr cn_optimizer_average(CnOptimizer *o) {
+  if (!o->shared) return CN_OK;
+  CN_TRY(make_gradients(o));
+  return cn_gradients_average(o->gradients);
 }
 
 /* ---- the norm ---- */

@@ -30,6 +30,14 @@ CnOptimizerKind cn_optimizer_kind(const CnOptimizer *o);
 int cn_optimizer_groups(const CnOptimizer *o);
 CnGroup *cn_optimizer_group(CnOptimizer *o, int index); /* borrowed */
 
+/* From now on the gradients of a step are the mean over the processes of the run (dist/gradients.h). Every process has
+** the same optimizer and makes the same steps. Alone it changes nothing. */
+CnErr cn_optimizer_share(CnOptimizer *o);
+/* Computes the gradients of a loss; shared, their mean over the processes. After an error there are none. */
+CnErr cn_optimizer_backward(CnOptimizer *o, CnTensor *loss);
+/* Gradients that are there already become their mean, when shared. */
+CnErr cn_optimizer_average(CnOptimizer *o);
+
 /* The 2-norm of all gradients together, in a fixed order, into *norm. */
 CnErr cn_optimizer_grad_norm(CnOptimizer *o, double *norm);
 /* One step; gradients are scaled by clip / (norm + 1e-6) when that is below 1 (`clip` 0: never). *norm (may be NULL)

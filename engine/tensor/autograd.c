@@ -366,6 +366,24 @@ static CnErr deliver(CnNode *node, int i, CnTensor *g, CnTensor *factor) {
   return e;
 }
 
+/* Counts what the leaves of the walk will get, and tells of each. */
+static void announce(const Walk *walk, const CnLeafListener *listener) {
+  for (size_t i = 0; i < walk->count; i++)
+    for (int k = 0; k < walk->node[i]->nin; k++) {
+      CnTensor *leaf = walk->node[i]->source[k].leaf;
+      if (leaf && leaf->awaited++ == 0) listener->reached(listener->context, leaf);
+    }
+}
+
+/* The node's leaves have got from it what they get. After an error they are only forgotten. */
+static CnErr settle(CnNode *node, const CnLeafListener *listener, CnErr e) {
+  for (int k = 0; k < node->nin; k++) {
+    CnTensor *leaf = node->source[k].leaf;
+    if (leaf && --leaf->awaited == 0 && e == CN_OK) e = listener->final(listener->context, leaf);
+  }
+  return e;
+}
+
 static CnErr step_back(CnNode *node, bool retain) {
   CnTensor *gin[CN_MAX_INPUTS] = { NULL }, *factor[CN_MAX_INPUTS] = { NULL };
   cn_work.owner = node->owner;
@@ -399,7 +417,7 @@ static CnErr start_gradient(CnTensor **out, const CnTensor *loss, CnTensor *grad
   return cn_apply1(out, CN_OP_contiguous, gradient, NULL); /* a copy: what the caller does to his is his */
 }
 
-static CnErr backward(CnTensor *loss, CnTensor *gradient, bool retain) {
+static CnErr backward(CnTensor *loss, CnTensor *gradient, bool retain, const CnLeafListener *listener) {
   CnTensor *start = NULL;
   CN_TRY(start_gradient(&start, loss, gradient));
   CnErr e = CN_OK;
@@ -408,6 +426,7 @@ static CnErr backward(CnTensor *loss, CnTensor *gradient, bool retain) {
     e = collect(&walk, loss->node);
     for (size_t i = 0; e == CN_OK && i < walk.count; i++) cn_node_ref(walk.node[i]);
     bool held = e == CN_OK;
+    if (held && listener) announce(&walk, listener);
     if (e == CN_OK) e = add_gradient(&loss->node->result[loss->node_output].gradient, start);
     cn_tensor_unref(start);
     for (size_t i = 0; held && i < walk.count; i++) {
@@ -415,23 +434,30 @@ static CnErr backward(CnTensor *loss, CnTensor *gradient, bool retain) {
       for (int k = 0; k < walk.node[i]->nout; k++) { /* left over after an error */
         gradient_clear(&walk.node[i]->result[k]);
       }
+      if (listener) e = settle(walk.node[i], listener, e);
     }
     for (size_t i = 0; held && i < walk.count; i++) cn_node_unref(walk.node[i]);
   } else {
+    if (listener) listener->reached(listener->context, loss);
     e = add_gradient(&loss->grad, start);
     cn_tensor_unref(start);
+    if (listener && e == CN_OK) e = listener->final(listener->context, loss);
   }
   cn_free(walk.node);
   return e;
 }
 
 CnErr cn_backward(CnTensor *loss, CnTensor *gradient, bool retain) {
+  return cn_backward_heard(loss, gradient, retain, NULL);
+}
+
+CnErr cn_backward_heard(CnTensor *loss, CnTensor *gradient, bool retain, const CnLeafListener *listener) {
   if (!cn_tensor_tracked(loss))
     return cn_fail(CN_EUSAGE, "backward: the loss does not depend on any tensor that requires a gradient");
   bool before = cn_grad_enable(false);
   CnWork work = cn_work;
   cn_work.backward = true;
-  CnErr e = backward(loss, gradient, retain);
+  CnErr e = backward(loss, gradient, retain, listener);
   cn_work = work;
   cn_grad_enable(before);
   return e;

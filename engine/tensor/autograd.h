@@ -12,6 +12,15 @@
 ** one-element loss. The graph is spent afterwards unless `retain`. Sums are taken in a fixed order. */
 CnErr cn_backward(CnTensor *loss, CnTensor *gradient, bool retain);
 
+/* Who hears of the leaves of a backward: `reached` of each leaf of the graph, once, before anything is computed; `final`
+** when nothing more of this backward will be added to its gradient (NULL, when nothing was). */
+typedef struct CnLeafListener {
+  void *context;
+  void (*reached)(void *context, CnTensor *leaf);
+  CnErr (*final)(void *context, CnTensor *leaf);
+} CnLeafListener;
+CnErr cn_backward_heard(CnTensor *loss, CnTensor *gradient, bool retain, const CnLeafListener *listener);
+
 /* Whether applications are recorded in this thread. Returns the previous setting. */
 bool cn_grad_enable(bool on);
 bool cn_grad_enabled(void);

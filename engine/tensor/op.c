@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/progress.h"
 #include "tensor/autograd.h"
 #include "tensor/composed.h"
 #include "tensor/shape.h"
@@ -261,6 +262,7 @@ CnErr cn_apply(CnTensor **out, CnOpId id, CnTensor *const *in, int nin, const Cn
   CnTensor *owned[CN_MAX_INPUTS] = { NULL };
   if (nin > CN_MAX_INPUTS)
     return cn_fail(CN_EUSAGE, "%s: at most %d inputs, got %d", call.op->name, CN_MAX_INPUTS, nin);
+  cn_progress_note();
   for (int i = 0; i < nin; i++) call.in[i] = in[i];
   int slots = info->attrs ? info->attr[info->attrs - 1].slot + info->attr[info->attrs - 1].slots : 0;
   memcpy(call.attr, attr ? attr : info->defaults, (size_t)slots * sizeof *attr);

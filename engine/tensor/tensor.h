@@ -37,6 +37,7 @@ typedef struct CnTensor {
   CnStorage *storage;
   bool requires_grad;     /* a leaf whose gradient is wanted */
   struct CnTensor *grad;  /* of a leaf; NULL until backward reached it. Same shape, type, device */
+  int awaited;            /* of a leaf: contributions to `grad` that a backward with a listener has yet to bring */
   struct CnNode *node;    /* what computed it; NULL for a leaf */
   int node_output;        /* which output of `node` */
 } CnTensor;

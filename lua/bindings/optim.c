@@ -4,7 +4,6 @@
 
 #include "bindings/binding.h"
 #include "optim/optimizer.h"
-#include "tensor/autograd.h"
 
 static const char *const who_of[] = { [CN_SGD] = "optim.sgd", [CN_ADAM] = "optim.adam" };
 static const char *const keys_of[] = { [CN_SGD] = "lr momentum nesterov weight_decay",
@@ -103,13 +102,11 @@ static CnErr backward(CnOptimizer *o, CnTensor *loss, double *value) {
   if (!isfinite(*value))
     return cn_fail(CN_ENOTFINITE, "step: the loss is %s; no parameter was moved",
                    isnan(*value) ? "nan" : *value > 0 ? "inf" : "-inf");
-  CnErr e = cn_backward(loss, NULL, false);
-  if (e != CN_OK) cn_optimizer_zero_grad(o);
-  return e;
+  return cn_optimizer_backward(o, loss);
 }
 
 /* o:step([loss], [{ clip = 5 }]) -> loss (a number), norm of the gradients. With a loss: computes its gradients, and
-** frees them whatever happens. */
+** frees them whatever happens. A shared optimizer (o:share) moves by the mean of all processes' gradients. */
 static int optimizer_step(lua_State *L) {
   CnOptimizer *o = check(L);
   double value = 0, norm;
@@ -121,7 +118,7 @@ static int optimizer_step(lua_State *L) {
   cnL_checkoptions(L, 3, "step", "clip");
   double clip = cnL_optfield_number(L, 3, "step", "clip", 0);
   if (!(clip >= 0)) return luaL_error(L, "step: option 'clip' must be 0 or more, got %f", clip);
-  if (loss != NULL) cnL_result(L, backward(o, loss, &value), 0);
+  cnL_result(L, loss != NULL ? backward(o, loss, &value) : cn_optimizer_average(o), 0);
   CnErr e = cn_optimizer_step(o, clip, &norm);
   if (e != CN_OK && loss != NULL) cn_optimizer_zero_grad(o);
   cnL_result(L, e, 0);
@@ -129,6 +126,13 @@ static int optimizer_step(lua_State *L) {
   else lua_pushnil(L);
   lua_pushnumber(L, norm);
   return 2;
+}
+
+/* o:share() -> o: averages gradients over the processes from now on; see cn_optimizer_share */
+static int optimizer_share(lua_State *L) {
+  CnErr e = cn_optimizer_share(check(L));
+  lua_settop(L, 1);
+  return cnL_result(L, e, 1);
 }
 
 /* o:grad_norm() -> the 2-norm of all gradients together */
@@ -292,7 +296,7 @@ void cnL_open_optim(lua_State *L) {
   static const luaL_Reg methods[] = {
     { "step", optimizer_step },     { "grad_norm", optimizer_grad_norm }, { "zero_grad", optimizer_zero_grad },
     { "groups", optimizer_groups }, { "set", optimizer_set },             { "state", optimizer_state },
-    { "load", optimizer_load },     { NULL, NULL },
+    { "load", optimizer_load },     { "share", optimizer_share },         { NULL, NULL },
   };
   static const luaL_Reg meta[] = { { "__tostring", optimizer_tostring }, { "__newindex", optimizer_newindex },
                                    { NULL, NULL } };

@@ -9,8 +9,8 @@ local args = require "cnas.args"
 
 local checkpoint = {}
 
--- checkpoints/step-00001234.safetensors; names sort by age.
-local function path_of(folder, step) return ("%s/step-%08d.safetensors"):format(folder, step) end
+--- checkpoints/step-00001234.safetensors; names sort by age.
+function checkpoint.path_of(folder, step) return ("%s/step-%08d.safetensors"):format(folder, step) end
 
 -- The steps of the checkpoints in a folder, newest first.
 local function steps_in(folder)
@@ -24,7 +24,7 @@ local function steps_in(folder)
 end
 
 -- What an object tells about itself: a list of { name =, tensor = }. A random stream is its counter.
-local function state_of(name, object)
+function checkpoint.state_of(name, object)
   if type(object) == "userdata" and (getmetatable(object) or {}).__name == "cnas.Rng" then
     return { { name = "counter", tensor = cnas.tensor(object.counter, { dtype = "i64" }) } }
   end
@@ -49,14 +49,14 @@ end
 function checkpoint.save(folder, step, objects, about, keep)
   local tensors = {}
   for _, name in ipairs(args.keys(objects)) do
-    for _, entry in ipairs(state_of(name, objects[name])) do
+    for _, entry in ipairs(checkpoint.state_of(name, objects[name])) do
       tensors[#tensors + 1] = { name = name .. "." .. entry.name, tensor = entry.tensor }
     end
   end
-  local path = path_of(folder, step)
+  local path = checkpoint.path_of(folder, step)
   cnas.safetensors.save(path, tensors, { ["cnas.run"] = cnas.json.encode(about) })
   local steps = steps_in(folder)
-  for i = keep + 1, #steps do cnas.file.remove(path_of(folder, steps[i])) end
+  for i = keep + 1, #steps do cnas.file.remove(checkpoint.path_of(folder, steps[i])) end
   return path
 end
 
@@ -77,7 +77,7 @@ end
 --- nil when there is none. warn(text) hears of each that does not; such a file is set aside as NAME.bad.
 function checkpoint.newest(folder, warn)
   for _, step in ipairs(steps_in(folder)) do
-    local path = path_of(folder, step)
+    local path = checkpoint.path_of(folder, step)
     local good, tensors, metadata = pcall(cnas.safetensors.load, path)
     local read, about = false, nil
     if good then read, about = pcall(cnas.json.decode, metadata["cnas.run"] or "", path) end

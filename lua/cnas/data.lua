@@ -108,6 +108,11 @@ function data.load(name, options)
   if o.only ~= nil and o.only ~= "train" and o.only ~= "test" then
     error(("data.load: only must be 'train' or 'test', got '%s'"):format(tostring(o.only)), 2)
   end
+  local world = cnas.dist.world()
+  if o.download and world.size > 1 then -- one process fetches what the others then find; on another machine they fetch
+    if world.rank == 0 then make(o) end
+    world:barrier()
+  end
   local all, test = make(o)
   local train, valid
   if all and o.only ~= "test" then train, valid = all:split(o.split, o.seed) end

@@ -2,39 +2,71 @@
 --
 -- Candidates are chosen by their accuracy on the validation split without augmentation, or by the reward that a recipe
 -- makes of it; that on the test set is measured for the chosen ones alone and reported beside it.
+-- Several processes share the candidates out: rank 0 draws them, each is measured by one process, and all learn how
+-- good it is. So the result is that of one process.
 
 local cnas = require "cnas"
 local args = require "cnas.args"
 local score = require "cnas.score"
 
--- What a candidate is measured by, besides: a function from an architecture to its accuracy that looks whether the user
--- wants to stop, tells how far it is, and adds what it measures to the front.
+-- What candidates are measured by, besides: a function from a list of architectures to their accuracies that measures
+-- each once, as many at a time as there are processes, looks whether the user wants to stop, tells how far it is, and
+-- adds what it measures to the front.
 local function watched(run, measure, o)
   local known, count = {}, 0
-  return function(arch)
-    local text = cnas.genotype.text(arch)
-    if not known[text] then
-      known[text], count = measure(arch), count + 1
-      if o.front then
-        local values = o.costs and o.costs(arch) or {}
-        values.accuracy = known[text]
-        o.front:add(arch, values)
+  local function note(one, accuracy)
+    known[one.text], count = accuracy, count + 1
+    if not o.front then return end
+    local values = o.costs and o.costs(one.arch) or {}
+    values.accuracy = accuracy
+    o.front:add(one.arch, values)
+  end
+  return function(archs)
+    local texts, new = {}, {}
+    for i, arch in ipairs(archs) do
+      texts[i] = cnas.genotype.text(arch)
+      if known[texts[i]] == nil then
+        known[texts[i]] = false
+        new[#new + 1] = { arch = arch, text = texts[i] }
       end
-      if cnas.interrupted() then run:stop() end
+    end
+    for first = 1, #new, run.world.size do
+      local some = table.move(new, first, math.min(first + run.world.size - 1, #new), 1, {})
+      for i, accuracy in ipairs(run:divide(some, function(one) return measure(one.arch) end)) do
+        note(some[i], accuracy)
+      end
+      if run:agree(cnas.interrupted() ~= nil) then run:stop() end
       run.progress:moving(function() return ("deriving: %d architectures measured"):format(count) end)
     end
-    return known[text]
+    local accuracies = {}
+    for i, text in ipairs(texts) do accuracies[i] = known[text] end
+    return accuracies
   end
 end
 
--- The best of `samples` drawn architectures.
-local function best_of(sampler, samples, measure, reward)
+-- Architectures that rank 0 draws.
+local function drawn(run, sampler, count)
+  local archs = {}
+  local texts = run:told(function()
+    local list = {}
+    for i = 1, count do
+      archs[i] = sampler()
+      list[i] = cnas.genotype.json(archs[i])
+    end
+    return list
+  end)
+  if not run.writes then
+    for i, text in ipairs(texts) do archs[i] = cnas.genotype.parse(text) end
+  end
+  return archs
+end
+
+-- The first of the best paid.
+local function best_of(archs, accuracies, reward)
   local best = { reward = -math.huge }
-  for _ = 1, samples do
-    local arch = sampler()
-    local accuracy = measure(arch)
-    local paid = reward(accuracy, arch)
-    if paid > best.reward then best = { arch = arch, accuracy = accuracy, reward = paid } end
+  for i, arch in ipairs(archs) do
+    local paid = reward(accuracies[i], arch)
+    if paid > best.reward then best = { arch = arch, accuracy = accuracies[i], reward = paid } end
   end
   return best
 end
@@ -54,24 +86,32 @@ return function(run, stage, net, controller, valid, test, given)
   local name = "stage-" .. stage.index
   local path = ("%s/genotypes/%s.json"):format(run.folder, name)
   if run.target then -- the run goes on from a place behind this one
-    local text = cnas.file.read(path)
+    local text = run:told(function() return { cnas.file.read(path) } end)[1]
     return cnas.genotype.parse(text), cnas.json.decode(text).validation_accuracy
   end
 
   local started = cnas.clock()
   local by_images = o.score or score.new { net = net, dataset = valid, batch = o.batch, images = o.images }
   local measure = watched(run, by_images, o)
-  local rounds, best = {}, nil
+  local found, rounds, best = {}, {}, nil
   for round = 1, o.rounds do
-    local found = best_of(controller.draw, o.samples, measure, o.reward)
-    found.test = score.accuracy_of(net, found.arch, test, o.batch, o.images)
-    rounds[round] = { genotype = found.arch, validation_accuracy = found.accuracy, test_accuracy = found.test }
-    if not best or found.reward > best.reward then best = found end
+    local archs = drawn(run, controller.draw, o.samples)
+    found[round] = best_of(archs, measure(archs), o.reward)
+  end
+  local tests = run:divide(found, function(one)
+    return (score.accuracy_of(net, one.arch, test, o.batch, o.images))
+  end)
+  for round, one in ipairs(found) do
+    one.test = tests[round]
+    rounds[round] = { genotype = one.arch, validation_accuracy = one.accuracy, test_accuracy = one.test }
+    if not best or one.reward > best.reward then best = one end
   end
   local uniform
   if o.compare_uniform then
     uniform = 0.0
-    for _ = 1, o.samples do uniform = uniform + measure(controller.uniform()) / o.samples end
+    for _, accuracy in ipairs(measure(drawn(run, controller.uniform, o.samples))) do
+      uniform = uniform + accuracy / o.samples
+    end
   end
 
   local arch, cost = best.arch, o.costs and o.costs(best.arch)
@@ -83,7 +123,7 @@ return function(run, stage, net, controller, valid, test, given)
     cost = cost, reward = best.reward,
   })
   run.record:draw(name, arch, run.step)
-  if o.front then o.front:write(run) end
+  if o.front and run.writes then o.front:write(run) end
   run.record:add {
     stage = stage.index, name = stage.name, phase = "derive", step = run.step, validation_accuracy = best.accuracy,
     test_accuracy = best.test, uniform_accuracy = uniform, parameters = cost and cost.parameters,

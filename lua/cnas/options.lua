@@ -316,7 +316,7 @@ function options.read(spec)
   local words = rawget(_G, "arg") or {}
   local opt, text = options.parse(spec, table.move(words, 1, #words, 1, {}), words[0])
   if text then
-    print(text)
+    if require("cnas").dist.world().rank == 0 then print(text) end
     os.exit(0, true)
   end
   local seeds = about[opt].byname.seeds

@@ -14,12 +14,13 @@ local function columns_of_terminal()
   return columns and os.getenv("TERM") ~= "dumb" and columns or nil
 end
 
--- `color` is auto, always or never.
-local function new(color)
+-- `color` is auto, always or never. Of many processes the first one speaks, the others only warn.
+local function new(color, rank)
   local columns = columns_of_terminal()
   local wanted = color == "always" or
                  color == "auto" and columns ~= nil and (os.getenv("NO_COLOR") or "") == ""
-  return setmetatable({ columns = columns, colored = wanted, last = -math.huge, shown = false }, Progress)
+  return setmetatable({ columns = columns, colored = wanted, last = -math.huge, shown = false,
+                        rank = rank or 0 }, Progress)
 end
 
 local codes = { bold = "1", dim = "2", red = "31", green = "32", yellow = "33" }
@@ -73,6 +74,7 @@ end
 
 --- A line that stays.
 function Progress:line(text)
+  if self.rank > 0 then return end
   self:clear()
   io.stdout:write(text, "\n")
   io.stdout:flush()
@@ -80,12 +82,13 @@ end
 
 function Progress:warn(text)
   self:clear()
-  io.stderr:write(self:paint("yellow", "warning: "), text, "\n")
+  local who = self.rank > 0 and ("rank %d: "):format(self.rank) or ""
+  io.stderr:write(who, self:paint("yellow", "warning: "), text, "\n")
 end
 
 --- The moving line; text() is asked only when it is time to draw. Nothing off a terminal.
 function Progress:moving(text)
-  if not self.columns then return end
+  if not self.columns or self.rank > 0 then return end
   local now = cnas.clock()
   if now - self.last < 0.1 then return end
   self.last = now

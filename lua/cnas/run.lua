@@ -13,6 +13,7 @@ local checkpoint = require "cnas.checkpoint"
 local options = require "cnas.options"
 local progress = require "cnas.progress"
 local record = require "cnas.record"
+local together = require "cnas.together"
 
 local Run = { __name = "cnas.Run" }
 Run.__index = Run
@@ -80,13 +81,55 @@ local function start(self, opt)
   }, { indent = true }) .. "\n")
 end
 
+-- A run that goes on with another machine or number of processes is not the same to the last bit: says so, and keeps
+-- it in config.json.
+local function note_changes(self, config, path)
+  local before, now = config.machine.kernels, cnas.isa()
+  if before ~= now then
+    self.progress:warn(("begun with %s kernels, going on with %s: not to the last bit (CNAS_ISA=%s would be)"):format(
+      before, now, before))
+  end
+  local parts, size = self.loaded and #self.loaded.about.processes or self.world.size, self.world.size
+  if parts == size then return end
+  self.progress:warn(("was on %d process%s, going on with %d: not to the last bit, and %d batches at a time are one step"
+    ):format(parts, parts > 1 and "es" or "", size, size))
+  config.changes = config.changes or {}
+  config.changes[#config.changes + 1] = { step = self.step, processes = size, before = parts }
+  cnas.file.write(path, cnas.json.encode(config, { indent = true }) .. "\n")
+end
+
+-- Takes the folder for this run, on rank 0: what the others need to know.
+local function take_folder(self, opt)
+  local folder, resumes = self.folder, inspect(self.folder, opt)
+  cnas.file.mkdir(folder)
+  self.lock = cnas.file.lock(folder)
+  if not resumes then
+    if opt.resume then self.progress:warn(("there is no run in %s yet: starting one"):format(folder)) end
+    clear(folder)
+    start(self, opt)
+    return {}
+  end
+  local path = folder .. "/config.json"
+  local config = cnas.json.decode(cnas.file.read(path), path)
+  options.restore(opt, config.options, folder)
+  for _, name in ipairs { ".", table.unpack(folders) } do
+    cnas.file.mkdir(folder .. "/" .. name)
+    cnas.file.sweep(folder .. "/" .. name)
+  end
+  self:find_checkpoint()
+  note_changes(self, config, path)
+  return { options = config.options, about = self.loaded and self.loaded.about,
+           path = self.last_checkpoint }
+end
+
 -- The run of these options (see options.lua): a new one, or the one to be resumed, whose options `opt` then gets.
 local function open(opt)
   local recipe = options.script(opt)
   local folder = options.folder(opt)
-  local resumes = inspect(folder, opt)
+  local world = cnas.dist.world()
   local self = setmetatable({
-    folder = folder, opt = opt, recipe = recipe, progress = progress.new(opt.color or "auto"),
+    world = world, writes = world.rank == 0, -- one process writes, prints and keeps the folder
+    folder = folder, opt = opt, recipe = recipe, progress = progress.new(opt.color or "auto", world.rank),
     kept = {},                     -- objects by name
     levels = { { loops = 0 } },    -- the loops we are in: see enter
     step = 0, passes = 0,          -- batches and whole passes done
@@ -96,28 +139,15 @@ local function open(opt)
     epoch_seconds = {},            -- of the last epoch of each phase
     saved_at = cnas.clock(), started_at = cnas.clock(),
   }, Run)
-  cnas.file.mkdir(folder)
-  self.lock = cnas.file.lock(folder)
-  if resumes then
-    local config = cnas.json.decode(cnas.file.read(folder .. "/config.json"), folder .. "/config.json")
-    options.restore(opt, config.options, folder)
-    local before, now = config.machine.kernels, cnas.isa()
-    if before ~= now then
-      self.progress:warn(("begun with %s kernels, going on with %s: not to the last bit (CNAS_ISA=%s would be)"):format(
-        before, now, before))
-    end
-    for _, name in ipairs { ".", table.unpack(folders) } do
-      cnas.file.mkdir(folder .. "/" .. name)
-      cnas.file.sweep(folder .. "/" .. name)
-    end
-    self:find_checkpoint()
-  else
-    if opt.resume then self.progress:warn(("there is no run in %s yet: starting one"):format(folder)) end
-    clear(folder)
-    start(self, opt)
+  local news = self:told(function() return take_folder(self, opt) end)
+  if not self.writes then
+    if news.options then options.restore(opt, news.options, folder) end
+    if news.about then self:go_on(news.about, {}, news.path) end
+    rawset(_G, "print", function() end)
   end
   if opt.threads then cnas.threads(opt.threads) end
-  self.record = record.open(folder, self.loaded and self.loaded.about.lines or 0, self.loaded and self.step)
+  self.record = self.writes and record.open(folder, self.loaded and self.loaded.about.lines or 0,
+                                            self.loaded and self.step) or record.silent
   return self
 end
 
@@ -127,23 +157,29 @@ function Run:find_checkpoint()
     self.progress:line(("resuming %s: no checkpoint yet, from the beginning"):format(self.folder))
     return
   end
-  local about = found.about
-  if #about.position == 0 then about.position = nil end -- saved outside of all loops
-  self.loaded, self.target, self.step, self.passes = found, about.position, about.step, about.passes
-  for name, pair in pairs(about.sums) do
-    self.sums[name] = { tonumber(pair[1]), tonumber(pair[2]) }
-  end
-  self.last_checkpoint = found.path
+  self:go_on(found.about, found.states, found.path)
   self.progress:line(("resuming %s from step %d"):format(self.folder, self.step))
 end
 
+--- Takes the place of a checkpoint for its own.
+function Run:go_on(about, states, path)
+  local position = about.position
+  if #position == 0 then position = nil end -- saved outside of all loops
+  self.loaded = { about = about, states = states, path = path }
+  self.target, self.step, self.passes = position, about.step, about.passes
+  self:take_part(about.processes)
+  self.last_checkpoint = path
+end
+
 --- Objects to be saved, by name: anything with state() and load(), and random streams. Resuming, they get their state
---- back here: call it when they are made and before the first loop.
+--- back here: call it when they are made and before the first loop. Among several processes a kept object is one of
+--- the whole run (see together.lua): it begins with rank 0's state, and an optimizer averages gradients over all.
 function Run:keep(objects)
   for _, name in ipairs(args.keys(objects)) do
     if name:find(".", 1, true) then error("run:keep: a name must have no dot: '" .. name .. "'", 2) end
     self.kept[name] = objects[name]
-    if self.loaded then checkpoint.restore(objects[name], self.loaded.states[name] or {}) end
+    if self.loaded and self.writes then checkpoint.restore(objects[name], self.loaded.states[name] or {}) end
+    self:unite(name, objects[name], checkpoint)
   end
 end
 
@@ -163,7 +199,7 @@ function Run:enter()
     if outer.loops < goal[1] then return nil end
     level.item = goal[2]
     if depth == #self.target then -- arrived
-      self.target = nil
+      self.target, level.arrived = nil, true
       for _, name in ipairs(args.keys(self.loaded.states)) do
         if not self.kept[name] then
           args.fail("data", "%s has the state of '%s', which the recipe does not keep", self.loaded.path, name)
@@ -181,7 +217,7 @@ function Run:leaving(level)
   local depth = #self.levels - 1
   return setmetatable({}, { __close = function(_, err)
     if err ~= nil then self:locate(err) end
-    if level.close then level.close() end
+    if level.close then level.close(err) end
     for i = #self.levels, depth + 1, -1 do self.levels[i] = nil end
   end })
 end
@@ -222,25 +258,29 @@ end
 
 --- Saves everything, the items of all loops being those to be done next.
 function Run:save()
-  local sums = {}
-  for name, pair in pairs(self.sums) do sums[name] = { ("%a"):format(pair[1]), ("%a"):format(pair[2]) } end
-  self.last_checkpoint = checkpoint.save(self.folder .. "/checkpoints", self.step, self.kept, {
-    position = self:position(), step = self.step, passes = self.passes, lines = self.record.lines, sums = sums,
-  }, self.opt.keep or 3)
+  local parts, folder = self:all_parts(), self.folder .. "/checkpoints"
+  if self.writes then
+    checkpoint.save(folder, self.step, self.kept, {
+      position = self:position(), step = self.step, passes = self.passes, lines = self.record.lines, processes = parts,
+    }, self.opt.keep or 3)
+  end
+  self.last_checkpoint = checkpoint.path_of(folder, self.step)
   self.saved_at = cnas.clock()
 end
 
---- Saves when the time has come, and stops when the user asked for it.
+--- Saves when the time has come, and stops when the user asked for it: all processes at the same place.
 function Run:pause(now)
-  local asked = cnas.interrupted()
-  if now or asked or cnas.clock() - self.saved_at >= (self.opt.save_every or 600) then self:save() end
+  local due = now or cnas.clock() - self.saved_at >= (self.opt.save_every or 600)
+  local asked, agreed = self:agree(cnas.interrupted() ~= nil, due)
+  if agreed or asked then self:save() end
   if asked then self:stop() end
 end
 
 --- Stops at the user's wish; the newest checkpoint is where it goes on.
 function Run:stop()
-  args.fail("interrupted", "stopped at %s; go on with: cnas %s -o %s --resume", self:place(), self.recipe or "RECIPE",
-            self.folder)
+  local text = "stopped at %s; go on with: cnas %s -o %s --resume"
+  args.fail_with("interrupted", { quiet = not self.writes },
+                 text:format(self:place(), self.recipe or "RECIPE", self.folder))
 end
 
 -- Loops ---------------------------------------------------------------------------------------------------------------
@@ -305,23 +345,31 @@ end
 --- accumulate (1): so many batches make one step. For that each batch comes with its share of the step's images, and
 --- with whether it is the step's last: gradients of share * loss, summed over a step, are those of one large batch. A
 --- run is saved and stopped between steps alone.
+--- Several processes share the pass out, each image to one of them; `batch` is what each of them gets at a time.
 function Run:batches(dataset, batch, given)
   local o = args.check("run:batches", given or {}, { augment = true, shuffle = true, drop_last = false,
                                                      accumulate = 1 })
   local level = self:enter()
   if not level then return nothing end
+  local parts = level.arrived and #self.loaded.about.processes or self.world.size
+  if parts ~= self.world.size then -- the same images, in batches of another size; some come twice
+    level.item = (level.item - 1) * parts // self.world.size // o.accumulate * o.accumulate + 1
+  end
   local loader = cnas.data.loader {
     dataset = dataset, batch = batch, seed = self.opt.seed, stream = "batches", pass = self.passes + 1,
     start = level.item, augment = o.augment, shuffle = o.shuffle, drop_last = o.drop_last,
+    shard = self.world.rank + 1, shards = self.world.size,
   }
   local item = level.item - 1
   local before = self.waited or 0.0 -- in the epoch's other passes
-  level.close = function()
+  level.close = function(err)
     loader:close()
     self.batch, self.weight = nil, 1
+    self.world:weigh(1 / self.world.size)
+    if err == nil then self:settle() end
   end
-  local images = o.drop_last and #loader * batch or #dataset
-  local step = batch * o.accumulate -- images in a whole one
+  local step = o.accumulate * batch * self.world.size -- images in a whole one, everywhere
+  local images = o.drop_last and #loader * batch * self.world.size or #dataset
   return function()
     local x, y = loader()
     self.waited = before + loader:waited()
@@ -334,11 +382,14 @@ function Run:batches(dataset, batch, given)
       level.item = item
       self:pause()
     end
-    self.step, self.batch, self.weight = self.step + 1, item, x:size(1)
-    self.images = (self.images or 0) + self.weight
+    local own, all = loader:share() -- images that count here, and everywhere
+    self.step, self.batch, self.weight = self.step + 1, item, own
+    self.images = (self.images or 0) + all
     self.progress:moving(function() return self:status(item, #loader) end)
-    local begun = (item - 1) // o.accumulate * step -- images of the steps before
-    return x, y, self.weight / math.min(step, images - begun), item % o.accumulate == 0 or item == #loader
+    local in_step = math.min(step, images - (item - 1) // o.accumulate * step)
+    local own_in_step = self:own_images(in_step, batch)
+    self.world:weigh(own_in_step / in_step)
+    return x, y, own / math.max(own_in_step, 1), item % o.accumulate == 0 or item == #loader
   end, nil, nil, self:leaving(level)
 end
 
@@ -349,7 +400,8 @@ function Run:say(text) self.progress:line(text) end
 
 local reserved = { stage = true, phase = true, epoch = true, step = true, time = true, name = true }
 
---- Adds numbers (or tensors of one element) to the epoch's means, weighted by the images of the present batch.
+--- Adds numbers (or tensors of one element) to the epoch's means, weighted by the images of the present batch. The
+--- means are over all processes, each of which logs what it has seen.
 function Run:log(values)
   for _, name in ipairs(args.keys(values)) do
     local value = values[name]
@@ -367,12 +419,6 @@ function Run:log(values)
   end
 end
 
-function Run:means()
-  local means = {}
-  for name, pair in pairs(self.sums) do means[name] = pair[1] / pair[2] end
-  return means
-end
-
 function Run:times()
   local seconds = cnas.clock() - self.epoch_started
   return { seconds = seconds, images_per_second = self.images / math.max(seconds, 1e-9),
@@ -380,7 +426,9 @@ function Run:times()
 end
 
 function Run:end_epoch(i)
-  local line, means, times = self:means(), self:means(), self:times()
+  local means, times = self:means(), self:times()
+  local line = {}
+  for name, value in pairs(means) do line[name] = value end
   line.stage, line.name = self.stage and self.stage.index, self.stage and self.stage.name
   line.phase, line.epoch, line.step, line.time = self.phase, i, self.step, times
   self.epoch_seconds[self.phase] = times.seconds
@@ -403,15 +451,16 @@ function Run:left(fraction)
   return self.progress.duration(rest + stage * (self.stages_total - self.stage.index)) .. " left"
 end
 
---- The moving line, what matters most first: a narrow terminal cuts its end off.
+--- The moving line, what matters most first: a narrow terminal cuts its end off. Its means are this process's own.
 function Run:status(batch, batches)
   if not self.epoch then return ("step %d, batch %d/%d"):format(self.step, batch, batches) end
   local seconds = math.max(cnas.clock() - self.epoch_started, 1e-9)
-  local pass = self.levels[#self.levels - 1].loops
+  local pass, means = self.levels[#self.levels - 1].loops, {}
+  for name, pair in pairs(self.sums) do means[name] = pair[1] / pair[2] end
   return ("%s%s %d/%d  %d/%d%s  %s  %.0f images/s  %s  %s"):format(
     self.stage and ("stage %d/%d  "):format(self.stage.index, self.stages_total) or "", self.phase, self.epoch,
     self.epochs_total, batch, batches, pass > 1 and " (pass " .. pass .. ")" or "", self:left(batch / batches),
-    self.images / seconds, self.progress.waiting(self.waited, seconds), self.progress.values(self:means()))
+    self.images / seconds, self.progress.waiting(self.waited, seconds), self.progress.values(means))
 end
 
 --- The end, which a loop over stages brings by itself: summary.json, with `results` (a table) as the recipe found them,
@@ -420,7 +469,8 @@ function Run:finish(results)
   if self.target then
     args.fail("data", "%s: the recipe's loops do not lead to the place where it was saved", self.loaded.path)
   end
-  if self.loaded and not self.moved and cnas.file.exists(self.folder .. "/summary.json") then
+  local complete = self:told(function() return { cnas.file.exists(self.folder .. "/summary.json") ~= false } end)[1]
+  if self.loaded and not self.moved and complete then
     self.progress:line(("the run in %s is complete"):format(self.folder))
     return false
   end
@@ -446,6 +496,8 @@ function Run:__tostring() return ("cnas.Run: %s, step %d"):format(self.folder, s
 
 Run.candidates = require "cnas.candidates"
 Run.derive = require "cnas.derive"
-for name, method in pairs(require "cnas.trainee") do Run[name] = method end
+for _, methods in ipairs { require "cnas.trainee", together } do
+  for name, method in pairs(methods) do Run[name] = method end
+end
 
 return { open = open, Run = Run }

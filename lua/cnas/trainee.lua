@@ -9,9 +9,10 @@ local trainee = {}
 -- genotypes/cell.json, drawn, and takes that one when it is resumed, whatever has become of where it came from.
 function trainee.arch(run, what)
   local path = run.folder .. "/genotypes/cell.json"
-  if cnas.file.exists(path) then
-    return (cnas.arch(path)), cnas.json.decode(cnas.file.read(path), path).label or path
-  end
+  local kept = run:told(function()
+    return { cnas.file.exists(path) and cnas.file.read(path) or "" }
+  end)[1]
+  if kept ~= "" then return cnas.genotype.parse(kept), cnas.json.decode(kept, path).label or path end
   local arch, label = cnas.arch(what)
   run.record:draw("cell", arch, run.step)
   run.record:json("genotypes/cell.json", {
@@ -81,8 +82,9 @@ function trainee.init(run, net, what, given)
 end
 
 -- run:save_model(name, net, about): writes weights/NAME.safetensors with what is known about the network (see
--- model.lua).
+-- model.lua). Of several processes rank 0 does.
 function trainee.save_model(run, name, net, about)
+  if not run.writes then return end
   cnas.model.save(("%s/weights/%s.safetensors"):format(run.folder, name), net, about)
 end
 

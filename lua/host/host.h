@@ -14,7 +14,8 @@ enum {
   EXIT_BAD_DATA = 3,    /* a file's content is wrong, or it cannot be read or written */
   EXIT_NOT_FINITE = 4,  /* a loss or gradient is NaN or infinite */
   EXIT_INTERRUPTED = 5, /* SIGINT or SIGTERM */
-  EXIT_BUSY = 6         /* the run folder is in use */
+  EXIT_BUSY = 6,        /* the run folder is in use */
+  EXIT_LOST = 7         /* another process of the run died, stopped or hangs */
 };
 
 #define TYPED_CHUNK "input" /* what a line of the loop is called in messages */
@@ -32,6 +33,10 @@ int host_report_typed(lua_State *L, bool color);
 int host_call(lua_State *L, int narg, int nresults);
 /* A line for stderr, with "cnas: " in front. */
 void host_complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* ranks.c: joins the other processes when a launcher started this one as one of many; an exit status. */
+int host_ranks_join(void);
+const char *host_rank_prefix(void); /* "rank 3: " among many, else "" */
 
 /* signals.c: SIGINT and SIGTERM, for this Lua state, which lives on the calling thread. */
 void host_signals_install(lua_State *L);

@@ -35,9 +35,10 @@ static const char usage[] =
   "  4  a loss or gradient that is not finite\n"
   "  5  interrupted by Ctrl-C or SIGTERM; a run has saved itself and goes on with --resume\n"
   "  6  the run folder is in use by another process\n"
+  "  7  another process of the run was lost: it died, was stopped or hangs\n"
   "\n"
   "Environment: CNAS_THREADS (threads of the kernels), CNAS_HOME (folder with lua/ and recipes/), CNAS_HISTORY (file of\n"
-  "what was typed at -i; empty: none), NO_COLOR.\n";
+  "what was typed at -i; empty: none), CNAS_PATIENCE (seconds after which a silent process is lost), NO_COLOR.\n";
 
 typedef struct Command {
   int argc;
@@ -183,7 +184,7 @@ int main(int argc, char **argv) {
   if (!parse(&c)) return c.status;
   if (c.help) fputs(usage, stdout);
   if (c.version) print_version();
-  if (!c.help && !c.version) {
+  if (!c.help && !c.version && (c.status = host_ranks_join()) == EXIT_FINE) {
     lua_State *L = host_newstate();
     if (L == NULL) {
       host_complain("not enough memory to start");

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "dist/communicator.h"
 #include "lua/host/host.h"
 
 static const char traceback_key = 0;
@@ -82,6 +83,18 @@ int host_call(lua_State *L, int narg, int nresults) {
   return status;
 }
 
+/* Among many processes one tells the user; an error that all have come to together is the first one's. */
+static bool is_told_here(lua_State *L, int status) {
+  if (lua_istable(L, -1)) {
+    lua_pushliteral(L, "quiet");
+    lua_rawget(L, -2);
+    bool quiet = lua_toboolean(L, -1);
+    lua_pop(L, 1);
+    if (quiet) return false;
+  }
+  return cn_world_may_report(status);
+}
+
 /* Replaces the error on top by its text, and returns its exit status. */
 static int error_to_text(lua_State *L, bool *traced) {
   int status = status_of(L, traced);
@@ -97,8 +110,13 @@ static int error_to_text(lua_State *L, bool *traced) {
 
 int host_report(lua_State *L) {
   bool traced;
-  int status = error_to_text(L, &traced);
-  host_complain("%s", lua_tostring(L, -1));
+  int status = status_of(L, &traced);
+  if (!is_told_here(L, status)) {
+    lua_pop(L, 1);
+    return status;
+  }
+  error_to_text(L, &traced);
+  host_complain("%s%s", status == EXIT_INTERRUPTED ? "" : host_rank_prefix(), lua_tostring(L, -1));
   if (traced && lua_rawgetp(L, LUA_REGISTRYINDEX, &traceback_key) == LUA_TSTRING)
     fprintf(stderr, "%s\n", lua_tostring(L, -1));
   lua_settop(L, -2 - (traced ? 1 : 0));
