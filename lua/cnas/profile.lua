@@ -13,14 +13,14 @@ local latency = require "cnas.latency"
 
 -- Measuring ----------------------------------------------------------------------------------------------------------
 
--- The most bytes in use during f(), beyond those before.
+-- The most bytes in use during f(), beyond those before; and those.
 local function memory_of(f)
   collectgarbage()
   collectgarbage()
   cnas.reset_peak()
   local before = cnas.memory().bytes_live
   f()
-  return cnas.memory().bytes_peak - before
+  return cnas.memory().bytes_peak - before, before
 end
 
 -- Rows of f() by place and direction, each with the median of its milliseconds over so many calls.
@@ -164,10 +164,9 @@ local function profile(net, given)
 
   local function measure(field, f)
     local times = { warmup = o.warmup, runs = o.runs, most = o.runs, seconds = 0 }
-    local base = cnas.memory().bytes_live
-    local result = {}
+    local result, base = {}, nil
     result.ms, result.least_ms, result.most_ms = latency.time(f, times)
-    result.bytes_peak = memory_of(f)
+    result.bytes_peak, base = memory_of(f)
     local rows = rows_of(f, net, o.runs)
     for _, e in ipairs(rows) do e.bytes_peak = e.bytes_peak - base end
     result.rows_ms = 0
