@@ -68,8 +68,9 @@ local function line(what, m)
     m.most_ms, m.ms / report.batch, m.bytes_peak / 1e6))
 end
 
-print(("%s: %d channels, %d cells, %d classes; batches of %d images %dx%d; %d threads, %s"):format(label,
-  about.channels, about.layers, about.classes, report.batch, report.height, report.width, report.threads, report.isa))
+print(("%s: %d channels, %d cells, %d classes; batches of %d images %dx%d; %d thread%s, %s"):format(label,
+  about.channels, about.layers, about.classes, report.batch, report.height, report.width, report.threads,
+  report.threads == 1 and "" or "s", report.isa))
 print(("%s parameters, %s multiply-adds in convolutions + %s linear for an image"):format(grouped(report.parameters),
   grouped(report.conv_macs), grouped(report.linear_macs)))
 line("forward", report.forward)
