@@ -13,7 +13,8 @@ local left_out = { file = true, fail_allocation = true, threads = true, engine =
                    dist = true, events = true, loaded = true, isa = true, show = true, interact = true,
                    repl = true, pretrained = true }
 
-for _, part in ipairs { "controller", "curriculum", "data", "metric", "schedule" } do assert(cnas[part]) end
+for _, part in ipairs { "controller", "costs", "curriculum", "data", "finalists", "metric", "pareto", "population",
+                       "sampler", "schedule" } do assert(cnas[part]) end
 
 local space = cnas.space.darts()
 local net = cnas.supernet { space = space, channels = 2, layers = 3, nodes = 2, classes = 4,
@@ -23,6 +24,9 @@ local objects = {
   image = cnas.randn({ 2, 8, 8, 3 }, { rng = cnas.rng(1, "x") }), rng = cnas.rng(1, "y"), space = space, net = net,
   layer = cnas.nn.conv2d { inp = 3, out = 2, kernel = 3 }, genotype = cnas.genotype.named "CNAS",
   optimizer = cnas.optim.sgd(net:parameters(), { lr = 0.1 }),
+  sampler = cnas.sampler { space = space, nodes = 2 }, costs = cnas.costs { space = space, channels = 2, layers = 3 },
+  front = cnas.pareto { accuracy = "most" }, finalists = cnas.finalists(2),
+  population = cnas.population { size = 2, sample = 1, rng = cnas.rng(1, "z") },
   controller = cnas.controller { space = space, nodes = 2, hidden = 4 }, average = cnas.metric.moving_average(0.9),
   dataset = (cnas.data.load("shapes", { train_images = 12, test_images = 2 })),
 }
