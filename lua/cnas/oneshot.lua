@@ -32,8 +32,8 @@ local options = {
 
 -- The settings with which a quick look takes a minute or two.
 local quick = {
-  data = "shapes", train_images = 3600, split = 0.7, channels = 8, layers = 4, nodes = 2, batch = 32, epochs = 6,
-  lr = 0.02, clip = 5.0, derive_images = 320, cost_channels = 8, cost_layers = 4,
+  data = "shapes", train_images = 3600, split = 0.7, channels = 8, layers = 4, nodes = 2, batch = 32, epochs = 12,
+  lr = 0.02, clip = 5.0, no_none = true, derive_images = 320, cost_channels = 8, cost_layers = 4,
 }
 
 local function new(opt)
