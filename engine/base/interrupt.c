@@ -54,5 +54,5 @@ void cn_interrupt_clear(void) {
 }
 
 const char *cn_interrupt_name(int signal) {
-  return signal == SIGINT ? "SIGINT" : signal == SIGTERM ? "SIGTERM" : "signal";
+  return signal == SIGINT ? "SIGINT" : signal == SIGTERM ? "SIGTERM" : signal == SIGUSR1 ? "SIGUSR1" : "signal";
 }

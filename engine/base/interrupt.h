@@ -27,7 +27,7 @@ CnInterrupt cn_interrupt_state(void);
 
 void cn_interrupt_clear(void);
 
-/* "SIGINT", "SIGTERM", or "signal". */
+/* "SIGINT", "SIGTERM", "SIGUSR1", or "signal". */
 const char *cn_interrupt_name(int signal);
 
 #endif

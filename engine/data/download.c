@@ -15,6 +15,7 @@
 
 #include "base/interrupt.h"
 #include "base/memory.h"
+#include "base/progress.h"
 
 #define ATTEMPTS 4 /* in a row that bring nothing new before giving up */
 
@@ -98,6 +99,7 @@ static int on_progress(void *state, curl_off_t total, curl_off_t now, curl_off_t
   (void)up_total, (void)up_now;
   Transfer *t = state;
   int64_t all = total > 0 ? t->kept + total : 0;
+  cn_progress_note();
   t->stopped = cn_interrupt_requested() ||
                (t->what->progress && !t->what->progress(t->what->progress_data, t->kept + now, all));
   return t->stopped;

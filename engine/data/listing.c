@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/memory.h"
+#include "base/progress.h"
 
 #define FILE_LIMIT ((size_t)256 << 20) /* bytes of a picture's file */
 #define DEPTH_LIMIT 16                 /* folders in a class folder */
@@ -91,6 +92,7 @@ static CnErr walk(char path[PATH_ROOM], CnErr (*visit)(void *to, const char *nam
       e = cn_fail(CN_EDATA, "%s/%s: this path is too long", path, entry->d_name);
       break;
     }
+    cn_progress_note();
     snprintf(path + length, PATH_ROOM - length, "/%s", entry->d_name);
     Kind kind = kind_of(entry, path);
     if (kind == KIND_FOLDER) e = visit(to, entry->d_name, kind); /* which walks on from the path */

@@ -16,6 +16,7 @@
 #include <time.h>
 
 #include "base/memory.h"
+#include "base/progress.h"
 #include "data/listing.h"
 #include "kernels/cpu/image.h"
 
@@ -144,6 +145,7 @@ static CnErr fill(Worker *w, int64_t b, Slot *s, int64_t first, int64_t count) {
     int64_t position = part_of(l, b).first + k, i = image_of(l, b, k);
     float *out = pixels + k * values;
     CnErr e = CN_OK;
+    cn_progress_note();
     labels[k] = cn_dataset_label(l->dataset, i);
     if (m->listing) e = make_photo(out, w, i, position);
     else make_small(out, l, i, position);

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/memory.h"
+#include "base/progress.h"
 #include "io/folder.h"
 
 static int system_open(const char *path, int flags, mode_t mode) { return open(path, flags, mode); }
@@ -47,6 +48,7 @@ static int write_whole(int fd, const void *data, size_t size) {
     if (n <= 0) return -1;
     at += n;
     size -= (size_t)n;
+    cn_progress_note();
   }
   return 0;
 }
@@ -60,6 +62,7 @@ static ssize_t read_whole(int fd, void *data, size_t size) {
     if (n < 0) return -1;
     if (n == 0) break;
     done += (size_t)n;
+    cn_progress_note();
   }
   return (ssize_t)done;
 }

@@ -7,7 +7,7 @@
 #include "base/interrupt.h"
 #include "lua/bindings/binding.h"
 
-/* interrupted() -> nil, "SIGINT" or "SIGTERM". Asking tells the host that the recipe will stop by itself. */
+/* interrupted() -> nil, "SIGINT", "SIGTERM" or "SIGUSR1". Asking tells the host that the recipe will stop by itself. */
 static int interrupted(lua_State *L) {
   int signal = cn_interrupt_requested();
   lua_pushstring(L, signal ? cn_interrupt_name(signal) : NULL); /* NULL pushes nil */

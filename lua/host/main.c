@@ -33,7 +33,7 @@ static const char usage[] =
   "  2  a wrong command line: an unknown option, a value that does not fit, a recipe that is not there\n"
   "  3  bad data: a file that is missing, wrong or damaged, or cannot be read or written\n"
   "  4  a loss or gradient that is not finite\n"
-  "  5  interrupted by Ctrl-C or SIGTERM; a run has saved itself and goes on with --resume\n"
+  "  5  interrupted by Ctrl-C, SIGTERM or SIGUSR1; a run has saved itself and goes on with --resume\n"
   "  6  the run folder is in use by another process\n"
   "  7  another process of the run was lost: it died, was stopped or hangs\n"
   "\n"

@@ -1,4 +1,4 @@
-/* signals.c - Ctrl-C and SIGTERM.
+/* signals.c - Ctrl-C, SIGTERM, and SIGUSR1, by which batch systems and mpirun pass a wish on.
 **
 ** A signal is a wish (base/interrupt.h). A run that looks for it between batches stops in good order and is left alone.
 ** A program that does not look within the grace (longer for one whose looks have been far apart), or that gets a second
@@ -64,8 +64,10 @@ void host_signals_install(lua_State *L) {
   sigemptyset(&action.sa_mask);
   sigaddset(&action.sa_mask, SIGINT);
   sigaddset(&action.sa_mask, SIGTERM);
+  sigaddset(&action.sa_mask, SIGUSR1);
   sigaction(SIGINT, &action, NULL);
   sigaction(SIGTERM, &action, NULL);
+  sigaction(SIGUSR1, &action, NULL);
 }
 
 /* Makes `co` the running one until the return value is given back to leave. */

@@ -174,6 +174,29 @@ T.describe("a search on several processes", function()
   end)
 end)
 
+T.describe("an evaluation on two processes", function()
+  T.it("measures each image once, with the statistics that it saves; the same bytes each time", function()
+    need_mpi()
+    local folder = T.folder()
+    local options = "--data shapes --train-images 101 --test-images 35 --channels 4 --layers 3 --epochs 2 --batch 8 "
+      .. "--accumulate 2 --cutout 8 --drop-path 0.2 -o " .. folder
+    finished(2, here .. "/recipes/evaluate.lua", options .. "/a")
+    finished(2, here .. "/recipes/evaluate.lua", options .. "/b")
+    same(folder .. "/b", essence(folder .. "/a"))
+    T.truthy(T.read(folder .. "/a/weights/last.safetensors") == T.read(folder .. "/b/weights/last.safetensors"))
+
+    local lines = metrics(folder .. "/a")
+    T.near(lines[2].top1 * 35, math.floor(lines[2].top1 * 35 + 0.5), 1e-6)
+    local model = cnas.model.open(folder .. "/a/weights/last.safetensors")
+    local _, _, test = cnas.data.load("shapes", { train_images = 101, test_images = 35, seed = 1 })
+    local right = 0
+    for x, y in cnas.data.loader { dataset = test, batch = 35, augment = false } do
+      right = right + cnas.accuracy(cnas.no_grad(model:train(false), x), y):item() * 35
+    end
+    T.near(right, lines[2].top1 * 35, 1e-5)
+  end)
+end)
+
 T.describe("a process of several", function()
   local function both(code, seconds)
     need_mpi()
