@@ -114,7 +114,10 @@ end
 --- Runs the recipe words[0] with the command line `words` for opt.seeds seeds from opt.seed on, in subfolders of
 --- `folder`; then prints the summary. seed_given: whether the command line had the seed.
 function seeds.run(opt, words, folder, seed_given)
-  local script, outer = words[0], rawget(_G, "arg")
+  local script, outer, size = words[0], rawget(_G, "arg"), cnas.dist.world().size
+  if size > 1 then
+    args.fail("usage", "--seeds: expected one process, got %d: start each seed by itself, with --seed and -o", size)
+  end
   local function folder_of(seed) return ("%s/seed-%d"):format(folder, seed) end
   for seed = opt.seed, opt.seed + opt.seeds - 1 do inspect(folder_of(seed), opt) end
   local shared, first = shared_words(folder, opt, words, seed_given)
