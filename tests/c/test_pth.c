@@ -197,7 +197,7 @@ typedef struct Entry {
 } Entry;
 
 static void put_number(Text *t, uint64_t n, int bytes) {
-  for (int i = 0; i < bytes; i++) put(t, &(unsigned char){ (unsigned char)(n >> 8 * i) }, 1);
+  for (int i = 0; i < bytes; i++, n >>= 8) put(t, &(unsigned char){ (unsigned char)n }, 1);
 }
 
 typedef struct Lies { /* about the whole archive */
