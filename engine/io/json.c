@@ -118,7 +118,8 @@ static int by_key(const void *a, const void *b) {
   return strcmp((*(cJSON *const *)a)->string, (*(cJSON *const *)b)->string);
 }
 
-CnErr cn_json_members(cJSON ***out, size_t *count, const cJSON *object) {
+/* The members of an object sorted by key: a new array of borrowed items. */
+static CnErr sort_members(cJSON ***out, size_t *count, const cJSON *object) {
   size_t n = 0;
   const cJSON *item;
   cJSON_ArrayForEach(item, object) n++;
@@ -136,7 +137,7 @@ static CnErr check_keys(const cJSON *tree, const char *what) {
   if (cJSON_IsObject(tree)) {
     cJSON **members;
     size_t n;
-    CN_TRY(cn_json_members(&members, &n, tree));
+    CN_TRY(sort_members(&members, &n, tree));
     CnErr e = CN_OK;
     for (size_t i = 1; i < n && e == CN_OK; i++)
       if (strcmp(members[i - 1]->string, members[i]->string) == 0)
@@ -169,4 +170,96 @@ CnErr cn_json_parse(cJSON **out, const char *text, size_t length, const char *wh
   if (e == CN_OK) *out = tree;
   else cJSON_Delete(tree);
   return e;
+}
+
+/* ---- walking ---- */
+
+static CnErr fail_walk(const CnJsonWalk *w, const char *reason) {
+  return fail_at(&(Text){ w->begin, w->at, w->end, w->what }, reason);
+}
+
+static void skip_blanks(CnJsonWalk *w) {
+  w->at += blanks(&(Text){ w->begin, w->at, w->end, w->what }, w->at);
+}
+
+/* From the opening quote to behind the closing one, which the check has seen. */
+static void skip_string(CnJsonWalk *w) {
+  for (w->at++; w->at < w->end && *w->at != '"'; w->at++) w->at += *w->at == '\\';
+  w->at++;
+}
+
+/* Over any value; the check has counted its brackets. */
+static void skip_value(CnJsonWalk *w) {
+  for (int depth = 0; w->at < w->end;) {
+    char c = *w->at;
+    if (depth == 0 && strchr(",:}] \t\r\n", c)) return;
+    if (c == '"') skip_string(w);
+    else w->at++;
+    depth += (c == '{' || c == '[') - (c == '}' || c == ']');
+    if (depth == 0 && strchr("\"}]", c)) return;
+  }
+}
+
+CnErr cn_json_walk(CnJsonWalk *out, char *text, size_t length, const char *what, CnJsonNumbers numbers) {
+  Text t = { text, text, text + length, what };
+  CN_TRY(check_text(&t, numbers));
+  *out = (CnJsonWalk){ text, text, text + length, what, true };
+  skip_blanks(out);
+  if (out->at == out->end || *out->at != '{') return fail_walk(out, "expected an object");
+  out->at++;
+  return CN_OK;
+}
+
+size_t cn_json_members(const CnJsonWalk *walk) {
+  size_t count = 1;
+  CnJsonWalk w = *walk;
+  for (int depth = 0; w.at < w.end;) {
+    char c = *w.at;
+    if (c == '"') skip_string(&w);
+    else w.at++;
+    depth += (c == '{' || c == '[') - (c == '}' || c == ']');
+    count += depth == 0 && c == ',';
+  }
+  return count;
+}
+
+CnErr cn_json_string(char **out, const CnJsonMember *member, const char *what) {
+  *out = NULL;
+  if (member->length < 2 || member->value[0] != '"') return CN_OK;
+  cJSON *string;
+  CN_TRY(cn_json_parse(&string, member->value, member->length, what, CN_JSON_ANY_NUMBER));
+  *out = memcpy(member->value, string->valuestring, strlen(string->valuestring) + 1); /* two quotes shorter */
+  cJSON_Delete(string);
+  return CN_OK;
+}
+
+CnErr cn_json_next(CnJsonWalk *w, CnJsonMember *out) {
+  *out = (CnJsonMember){ 0 };
+  skip_blanks(w);
+  if (w->at < w->end && *w->at == '}') {
+    w->at++;
+    skip_blanks(w);
+    return w->at == w->end ? CN_OK : fail_walk(w, "more text after the value");
+  }
+  if (!w->first) {
+    if (w->at == w->end || *w->at != ',') return fail_walk(w, "expected a comma or the object's end");
+    w->at++;
+    skip_blanks(w);
+  }
+  w->first = false;
+  CnJsonMember key = { .value = w->at };
+  if (w->at == w->end || *w->at != '"') return fail_walk(w, "expected a key in quotes");
+  skip_string(w);
+  key.length = (size_t)(w->at - key.value);
+  skip_blanks(w);
+  if (w->at == w->end || *w->at != ':') return fail_walk(w, "expected a colon");
+  w->at++;
+  skip_blanks(w);
+  CnJsonMember member = { .value = w->at };
+  skip_value(w);
+  member.length = (size_t)(w->at - member.value);
+  if (member.length == 0) return fail_walk(w, "expected a value");
+  CN_TRY(cn_json_string(&member.key, &key, w->what));
+  *out = member;
+  return CN_OK;
 }

@@ -1,4 +1,5 @@
-/* safetensors.c - see safetensors.h. The reader keeps the parsed header; names and metadata point into it. */
+/* safetensors.c - see safetensors.h. The reader keeps the header's text, in which names and metadata stay; no tree is
+** made of more than one entry at a time, so that a header takes little more memory than its text. */
 #include "io/safetensors.h"
 
 #include <stdio.h>
@@ -11,6 +12,9 @@
 #include "io/json.h"
 
 #define HEADER_LIMIT 100000000u /* bytes, the format's own */
+#define MIN_ENTRY 46            /* bytes of what is said of one tensor, at least … */
+#define MAX_ENTRY 4096          /* … and at most */
+#define MAX_METADATA 10000      /* keys */
 #define METADATA "__metadata__"
 #define SUMS "crc32"
 
@@ -39,19 +43,20 @@ static int by_metadata_key(const void *a, const void *b) {
 
 typedef struct Entry {
   const char *name;
-  CnElement element;
-  CnSpec spec; /* of the tensor that it becomes */
   uint64_t begin, end; /* bytes from the start of the data */
-  bool summed;
+  int64_t shape[CN_MAX_DIMS];
   uint32_t crc;
+  uint8_t ndim, element; /* a CnElement */
+  bool summed;
 } Entry;
 
 struct CnSafetensors {
   CnReader *file;
   const char *what;    /* the file, for messages; borrowed from it */
   uint64_t size, data; /* bytes of all; where the data begins */
-  cJSON *header, *sums;
-  Entry *entries; /* by offset */
+  char *header;        /* its text, in pieces */
+  CnJsonMember sums;   /* the value of "crc32" in it */
+  Entry *entries;      /* by offset */
   int count;
   CnMetadata *metadata; /* by key */
   int metadata_count;
@@ -60,14 +65,13 @@ struct CnSafetensors {
 void cn_safetensors_close(CnSafetensors *s) {
   if (!s) return;
   cn_reader_close(s->file);
-  cJSON_Delete(s->header);
-  cJSON_Delete(s->sums);
+  cn_free(s->header);
   cn_free(s->entries);
   cn_free(s->metadata);
   cn_free(s);
 }
 
-static CnErr parse_header(CnSafetensors *s) {
+static CnErr read_header(CnSafetensors *s, size_t *size) {
   unsigned char length[8];
   if (s->size < 8)
     return cn_fail(CN_EDATA, "%s: not a safetensors file: %llu bytes, expected at least 8", s->what,
@@ -81,15 +85,14 @@ static CnErr parse_header(CnSafetensors *s) {
   if (n > s->size - 8)
     return cn_fail(CN_EDATA, "%s: the header should have %llu bytes, and the file has %llu after its length: it is cut",
                    s->what, (unsigned long long)n, (unsigned long long)(s->size - 8));
-  char *text = cn_alloc((size_t)n + 1);
-  if (!text) return CN_EMEMORY;
-  CnErr e = cn_reader_get(s->file, text, 8, (size_t)n);
-  if (e == CN_OK && (n == 0 || text[0] != '{'))
-    e = cn_fail(CN_EDATA, "%s: not a safetensors file: the header does not begin with '{'", s->what);
-  if (e == CN_OK) e = cn_json_parse(&s->header, text, (size_t)n, s->what, CN_JSON_COUNTS);
-  cn_free(text);
+  s->header = cn_alloc((size_t)n + 1);
+  if (!s->header) return CN_EMEMORY;
+  CN_TRY(cn_reader_get(s->file, s->header, 8, (size_t)n));
+  if (n == 0 || s->header[0] != '{')
+    return cn_fail(CN_EDATA, "%s: not a safetensors file: the header does not begin with '{'", s->what);
   s->data = 8 + n;
-  return e;
+  *size = (size_t)n;
+  return CN_OK;
 }
 
 static CnErr entry_fail(const CnSafetensors *s, const char *name, const char *reason) {
@@ -98,66 +101,90 @@ static CnErr entry_fail(const CnSafetensors *s, const char *name, const char *re
 
 static CnErr parse_dtype(const CnSafetensors *s, Entry *entry, const cJSON *item) {
   const char *text = cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(item, "dtype"));
-  if (!text) return entry_fail(s, item->string, "dtype must be a string");
+  if (!text) return entry_fail(s, entry->name, "dtype must be a string");
   for (int i = 0; i < CN_ELEMENTS; i++) {
     if (strcmp(cn_element_safetensors((CnElement)i), text)) continue;
-    entry->element = (CnElement)i;
-    entry->spec.dtype = cn_element_dtype(entry->element);
+    entry->element = (uint8_t)i;
     return CN_OK;
   }
   return cn_fail(CN_EDATA, "%s: tensor %s: type %.20s is not supported: expected F64, F32, F16, BF16, I64, I32, I16, "
-                 "I8, U8 or BOOL", s->what, item->string, text);
+                 "I8, U8 or BOOL", s->what, entry->name, text);
 }
 
 /* `bytes`: of one element, becomes those of all. */
-static CnErr parse_shape(const CnSafetensors *s, CnSpec *spec, uint64_t *bytes, const cJSON *item) {
+static CnErr parse_shape(const CnSafetensors *s, Entry *entry, uint64_t *bytes, const cJSON *item) {
   const cJSON *shape = cJSON_GetObjectItemCaseSensitive(item, "shape"), *size;
-  if (!cJSON_IsArray(shape)) return entry_fail(s, item->string, "shape must be an array");
+  if (!cJSON_IsArray(shape)) return entry_fail(s, entry->name, "shape must be an array");
   cJSON_ArrayForEach(size, shape) {
-    if (!cJSON_IsNumber(size)) return entry_fail(s, item->string, "shape must hold whole numbers");
-    if (spec->ndim == CN_MAX_DIMS) return entry_fail(s, item->string, "more than 6 dimensions are not supported");
-    spec->shape[spec->ndim++] = (int64_t)size->valuedouble;
+    if (!cJSON_IsNumber(size)) return entry_fail(s, entry->name, "shape must hold whole numbers");
+    if (entry->ndim == CN_MAX_DIMS) return entry_fail(s, entry->name, "more than 6 dimensions are not supported");
+    entry->shape[entry->ndim++] = (int64_t)size->valuedouble;
     if (__builtin_mul_overflow(*bytes, (uint64_t)size->valuedouble, bytes))
-      return entry_fail(s, item->string, "its shape is too large");
+      return entry_fail(s, entry->name, "its shape is too large");
   }
   return CN_OK;
 }
 
-static CnErr parse_entry(const CnSafetensors *s, Entry *entry, const cJSON *item) {
+static CnErr parse_tree(const CnSafetensors *s, Entry *entry, const cJSON *item) {
   if (!cJSON_IsObject(item) || cJSON_GetArraySize(item) != 3)
-    return entry_fail(s, item->string, "expected {\"dtype\", \"shape\", \"data_offsets\"}");
-  entry->name = item->string;
+    return entry_fail(s, entry->name, "expected {\"dtype\", \"shape\", \"data_offsets\"}");
   CN_TRY(parse_dtype(s, entry, item));
-  uint64_t bytes = cn_element_size(entry->element);
-  CN_TRY(parse_shape(s, &entry->spec, &bytes, item));
+  uint64_t bytes = cn_element_size((CnElement)entry->element);
+  CN_TRY(parse_shape(s, entry, &bytes, item));
   const cJSON *offsets = cJSON_GetObjectItemCaseSensitive(item, "data_offsets");
   const cJSON *begin = cJSON_IsArray(offsets) ? offsets->child : NULL, *end = begin ? begin->next : NULL;
   if (!cJSON_IsNumber(begin) || !cJSON_IsNumber(end) || end->next)
-    return entry_fail(s, item->string, "data_offsets must be two whole numbers");
+    return entry_fail(s, entry->name, "data_offsets must be two whole numbers");
   entry->begin = (uint64_t)begin->valuedouble;
   entry->end = (uint64_t)end->valuedouble;
   if (entry->begin > entry->end || entry->end - entry->begin != bytes)
     return cn_fail(CN_EDATA, "%s: tensor %s: data_offsets [%llu,%llu] do not fit its shape, which needs %llu bytes",
-                   s->what, item->string, (unsigned long long)entry->begin, (unsigned long long)entry->end,
+                   s->what, entry->name, (unsigned long long)entry->begin, (unsigned long long)entry->end,
                    (unsigned long long)bytes);
   return CN_OK;
 }
 
-static CnErr parse_metadata(CnSafetensors *s, const cJSON *object) {
-  if (!cJSON_IsObject(object)) return cn_fail(CN_EDATA, "%s: " METADATA " must be an object", s->what);
-  s->metadata = cn_alloc((size_t)cJSON_GetArraySize(object) * sizeof *s->metadata);
+static CnErr parse_entry(const CnSafetensors *s, Entry *entry, const CnJsonMember *member) {
+  cJSON *tree;
+  *entry = (Entry){ .name = member->key };
+  if (member->length > MAX_ENTRY) return entry_fail(s, entry->name, "its description is too long");
+  CN_TRY(cn_json_parse(&tree, member->value, member->length, s->what, CN_JSON_COUNTS));
+  CnErr e = parse_tree(s, entry, tree);
+  cJSON_Delete(tree);
+  return e;
+}
+
+static CnErr twice(const CnSafetensors *s, const char *key) {
+  return cn_fail(CN_EDATA, "%s: an object has the key '%s' twice", s->what, key);
+}
+
+static CnErr parse_metadata(CnSafetensors *s, const CnJsonMember *object) {
+  CnJsonWalk walk;
+  CnJsonMember member;
+  if (s->metadata) return twice(s, METADATA);
+  if (object->value[0] != '{') return cn_fail(CN_EDATA, "%s: " METADATA " must be an object", s->what);
+  CN_TRY(cn_json_walk(&walk, object->value, object->length, s->what, CN_JSON_COUNTS));
+  size_t most = cn_json_members(&walk);
+  if (most > MAX_METADATA) return cn_fail(CN_EDATA, "%s: " METADATA " has more than %d keys", s->what, MAX_METADATA);
+  s->metadata = cn_alloc(most * sizeof *s->metadata);
   if (!s->metadata) return CN_EMEMORY;
-  const cJSON *item;
-  cJSON_ArrayForEach(item, object) {
-    if (!cJSON_IsString(item))
-      return cn_fail(CN_EDATA, "%s: " METADATA " must hold strings, and '%s' is none", s->what, item->string);
-    if (strcmp(item->string, SUMS)) {
-      s->metadata[s->metadata_count++] = (CnMetadata){ item->string, item->valuestring };
+  for (;;) {
+    char *text;
+    CN_TRY(cn_json_next(&walk, &member));
+    if (!member.key) break;
+    CN_TRY(cn_json_string(&text, &member, s->what));
+    if (!text)
+      return cn_fail(CN_EDATA, "%s: " METADATA " must hold strings, and '%s' is none", s->what, member.key);
+    if (strcmp(member.key, SUMS) == 0) {
+      if (s->sums.key) return twice(s, SUMS);
+      s->sums = (CnJsonMember){ member.key, text, strlen(text) };
       continue;
     }
-    CN_TRY(cn_json_parse(&s->sums, item->valuestring, strlen(item->valuestring), s->what, CN_JSON_COUNTS));
+    s->metadata[s->metadata_count++] = (CnMetadata){ member.key, text };
   }
-  qsort(s->metadata, (size_t)s->metadata_count, sizeof *s->metadata, by_metadata_key);
+  if (s->metadata_count) qsort(s->metadata, (size_t)s->metadata_count, sizeof *s->metadata, by_metadata_key);
+  for (int i = 1; i < s->metadata_count; i++)
+    if (strcmp(s->metadata[i - 1].key, s->metadata[i].key) == 0) return twice(s, s->metadata[i].key);
   return CN_OK;
 }
 
@@ -186,10 +213,11 @@ static CnErr check_cover(const CnSafetensors *s) {
                  (unsigned long long)at);
 }
 
-static CnErr parse_sum(const CnSafetensors *s, uint32_t *out, const cJSON *item) {
-  const char *text = cJSON_GetStringValue(item);
+static CnErr parse_sum(const CnSafetensors *s, uint32_t *out, const CnJsonMember *member) {
+  char *text;
+  CN_TRY(cn_json_string(&text, member, s->what));
   if (!text || strlen(text) != 8 || strspn(text, "0123456789abcdef") != 8)
-    return cn_fail(CN_EDATA, "%s: the checksum of '%s' must be 8 hexadecimal digits", s->what, item->string);
+    return cn_fail(CN_EDATA, "%s: the checksum of '%s' must be 8 hexadecimal digits", s->what, member->key);
   *out = (uint32_t)strtoul(text, NULL, 16);
   return CN_OK;
 }
@@ -198,55 +226,79 @@ static int by_entry_name(const void *a, const void *b) {
   return strcmp((*(Entry *const *)a)->name, (*(Entry *const *)b)->name);
 }
 
-/* Gives each entry its checksum: both sides sorted by name must be the same names. `entries` and `sums` by name. */
-static CnErr match_sums(const CnSafetensors *s, Entry **entries, cJSON **sums, size_t sum_count) {
-  size_t at = 0, n = (size_t)s->count;
-  for (size_t i = 0; i < sum_count; i++) {
-    uint32_t crc = 0;
-    CN_TRY(parse_sum(s, &crc, sums[i]));
-    if (strcmp(sums[i]->string, METADATA) == 0) {
-      if (crc != metadata_crc(s->metadata, s->metadata_count))
-        return cn_fail(CN_EDATA, "%s: the metadata is damaged: its checksum does not match", s->what);
-      continue;
-    }
-    if (at == n || strcmp(entries[at]->name, sums[i]->string))
-      return cn_fail(CN_EDATA, "%s: the checksums and the tensors differ at '%s'", s->what, sums[i]->string);
-    entries[at]->crc = crc;
-    entries[at++]->summed = true;
+/* The checksum of one tensor, or of the metadata. `entries` by name. */
+static CnErr match_sum(const CnSafetensors *s, Entry **entries, const CnJsonMember *member) {
+  uint32_t crc = 0;
+  CN_TRY(parse_sum(s, &crc, member));
+  if (strcmp(member->key, METADATA) == 0) {
+    if (crc == metadata_crc(s->metadata, s->metadata_count)) return CN_OK;
+    return cn_fail(CN_EDATA, "%s: the metadata is damaged: its checksum does not match", s->what);
   }
-  return at == n ? CN_OK : entry_fail(s, entries[at]->name, "it has no checksum, and others have");
+  Entry key = { .name = member->key }, *wanted = &key, **found = NULL;
+  if (s->count) found = bsearch(&wanted, entries, (size_t)s->count, sizeof *entries, by_entry_name);
+  if (!found) return cn_fail(CN_EDATA, "%s: the checksums and the tensors differ at '%s'", s->what, member->key);
+  if ((*found)->summed) return twice(s, member->key);
+  (*found)->crc = crc;
+  (*found)->summed = true;
+  return CN_OK;
 }
 
-static CnErr parse_sums(CnSafetensors *s) {
-  if (!s->sums) return CN_OK;
-  if (!cJSON_IsObject(s->sums)) return cn_fail(CN_EDATA, "%s: " SUMS " must hold an object", s->what);
-  cJSON **sums;
-  size_t count;
-  CN_TRY(cn_json_members(&sums, &count, s->sums));
+/* Each entry has one, or none has. */
+static CnErr match_sums(const CnSafetensors *s, Entry **entries) {
+  CnJsonWalk walk;
+  CnJsonMember member;
+  if (!s->sums.key) return CN_OK;
+  if (s->sums.value[0] != '{')
+    return cn_fail(CN_EDATA, "%s: " SUMS " must hold an object", s->what);
+  CN_TRY(cn_json_walk(&walk, s->sums.value, s->sums.length, s->what, CN_JSON_COUNTS));
+  for (;;) {
+    CN_TRY(cn_json_next(&walk, &member));
+    if (!member.key) break;
+    CN_TRY(match_sum(s, entries, &member));
+  }
+  for (int i = 0; i < s->count; i++)
+    if (!entries[i]->summed) return entry_fail(s, entries[i]->name, "it has no checksum, and others have");
+  return CN_OK;
+}
+
+/* What names must be like, and the checksums, which are given by name. */
+static CnErr check_names(const CnSafetensors *s) {
   Entry **entries = cn_alloc((size_t)s->count * sizeof *entries);
   CnErr e = entries ? CN_OK : CN_EMEMORY;
   if (entries) {
     for (int i = 0; i < s->count; i++) entries[i] = &s->entries[i];
     qsort(entries, (size_t)s->count, sizeof *entries, by_entry_name);
-    e = match_sums(s, entries, sums, count);
+    for (int i = 1; i < s->count && e == CN_OK; i++)
+      if (strcmp(entries[i - 1]->name, entries[i]->name) == 0) e = twice(s, entries[i]->name);
+    if (e == CN_OK) e = match_sums(s, entries);
   }
   cn_free(entries);
-  cn_free(sums);
   return e;
 }
 
 static CnErr parse(CnSafetensors *s) {
-  CN_TRY(parse_header(s));
-  s->entries = cn_alloc_zeroed((size_t)cJSON_GetArraySize(s->header) * sizeof *s->entries);
+  CnJsonWalk walk;
+  CnJsonMember member;
+  size_t size = 0;
+  CN_TRY(read_header(s, &size));
+  CN_TRY(cn_json_walk(&walk, s->header, size, s->what, CN_JSON_COUNTS));
+  size_t most = cn_json_members(&walk);
+  if (most > size / MIN_ENTRY + 2) most = size / MIN_ENTRY + 2; /* one of them is no entry, one may be bad */
+  s->entries = cn_alloc(most * sizeof *s->entries);
   if (!s->entries) return CN_EMEMORY;
-  const cJSON *item;
-  cJSON_ArrayForEach(item, s->header) {
-    if (strcmp(item->string, METADATA)) CN_TRY(parse_entry(s, &s->entries[s->count++], item));
-    else CN_TRY(parse_metadata(s, item));
+  for (;;) {
+    CN_TRY(cn_json_next(&walk, &member));
+    if (!member.key) break;
+    if (strcmp(member.key, METADATA) == 0) {
+      CN_TRY(parse_metadata(s, &member));
+      continue;
+    }
+    if ((size_t)s->count == most) return entry_fail(s, member.key, "there are too many for a header of this size");
+    CN_TRY(parse_entry(s, &s->entries[s->count++], &member));
   }
-  qsort(s->entries, (size_t)s->count, sizeof *s->entries, by_offset);
+  if (s->count) qsort(s->entries, (size_t)s->count, sizeof *s->entries, by_offset);
   CN_TRY(check_cover(s));
-  return parse_sums(s);
+  return check_names(s);
 }
 
 static CnErr open_reader(CnSafetensors **out, CnReader *file) {
@@ -276,7 +328,6 @@ CnErr cn_safetensors_open_memory(CnSafetensors **out, const void *data, size_t s
 
 int cn_safetensors_count(const CnSafetensors *s) { return s->count; }
 const char *cn_safetensors_name(const CnSafetensors *s, int i) { return s->entries[i].name; }
-CnSpec cn_safetensors_spec(const CnSafetensors *s, int i) { return s->entries[i].spec; }
 int cn_safetensors_metadata_count(const CnSafetensors *s) { return s->metadata_count; }
 CnMetadata cn_safetensors_metadata(const CnSafetensors *s, int i) { return s->metadata[i]; }
 
@@ -286,12 +337,20 @@ int cn_safetensors_find(const CnSafetensors *s, const char *name) {
   return -1;
 }
 
+CnSpec cn_safetensors_spec(const CnSafetensors *s, int i) {
+  const Entry *entry = &s->entries[i];
+  CnSpec spec = { .dtype = cn_element_dtype((CnElement)entry->element), .ndim = entry->ndim };
+  memcpy(spec.shape, entry->shape, sizeof spec.shape);
+  return spec;
+}
+
 CnErr cn_safetensors_read(CnTensor **out, CnSafetensors *s, int i) {
   const Entry *entry = &s->entries[i];
   CnTensor *t;
-  CN_TRY(cn_tensor_new(&t, entry->spec.dtype, CN_DEVICE_CPU, entry->spec.ndim, entry->spec.shape));
+  CnElement element = (CnElement)entry->element;
+  CN_TRY(cn_tensor_new(&t, cn_element_dtype(element), CN_DEVICE_CPU, entry->ndim, entry->shape));
   uint32_t crc = 0;
-  CnErr e = cn_elements_read(t, s->file, s->data + entry->begin, entry->element, entry->summed ? &crc : NULL);
+  CnErr e = cn_elements_read(t, s->file, s->data + entry->begin, element, entry->summed ? &crc : NULL);
   if (e == CN_OK && entry->summed && crc != entry->crc)
     e = cn_fail(CN_EDATA, "%s: tensor %s is damaged: its checksum is %08x, expected %08x", s->what, entry->name, crc,
                 entry->crc);

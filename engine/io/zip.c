@@ -39,7 +39,8 @@ static bool agrees(const unsigned char *at, int bytes, uint64_t value) {
 }
 
 /* The zip64 record that ends where its locator begins, which is in front of the end record. */
-static CnErr read_end64(CnReader *file, const unsigned char *end, uint64_t locator_at, uint64_t end64_at, Directory *d) {
+static CnErr read_end64(CnReader *file, const unsigned char *end, uint64_t locator_at, uint64_t end64_at,
+                        Directory *d) {
   unsigned char r[END64_SIZE];
   if (end64_at > locator_at || locator_at - end64_at < END64_SIZE)
     return bad(file, "its zip64 record lies beyond the end");
@@ -50,8 +51,8 @@ static CnErr read_end64(CnReader *file, const unsigned char *end, uint64_t locat
   if (number(r + 16, 8) || number(r + 24, 8) != d->count) return bad(file, "it is split over several files");
   if (!agrees(end + 10, 2, d->count) || !agrees(end + 12, 4, d->size) || !agrees(end + 16, 4, d->offset))
     return bad(file, "its two end records differ");
-  return d->offset <= end64_at && d->size == end64_at - d->offset ? CN_OK
-                                                                  : bad(file, "its directory lies elsewhere than it says");
+  bool there = d->offset <= end64_at && d->size == end64_at - d->offset;
+  return there ? CN_OK : bad(file, "its directory lies elsewhere than it says");
 }
 
 static CnErr find_directory(CnReader *file, Directory *d) {
@@ -144,7 +145,8 @@ static CnErr read_record(CnReader *file, CnZipEntry *entry, unsigned char *r, ui
 static CnErr read_local(CnReader *file, CnZipEntry *entry, unsigned char *r, uint64_t limit) {
   size_t length = strlen(entry->name);
   uint64_t at = entry->offset;
-  if (at > limit || limit - at < LOCAL_SIZE + length) return bad_entry(file, entry->name, "begins beyond the directory");
+  if (at > limit || limit - at < LOCAL_SIZE + length)
+    return bad_entry(file, entry->name, "begins beyond the directory");
   CN_TRY(cn_reader_get(file, r, at, LOCAL_SIZE + length));
   if (number(r, 4) != LOCAL || number(r + 26, 2) != length || memcmp(r + LOCAL_SIZE, entry->name, length) != 0)
     return bad_entry(file, entry->name, "has another header than the directory says");

@@ -197,6 +197,16 @@ static void test_malformed(void **state) {
     { "", 0, "does not begin with '{'" },
     { "[]", 0, "does not begin with '{'" },
     { "{\"a\"", 0, "the text ends inside a value" },
+    { "{\"a\"}", 0, "expected a colon" },
+    { "{\"a\":}", 0, "expected a value" },
+    { "{\"a\":]}", 0, "a closing bracket without" },
+    { "{a:1}", 0, "expected a key in quotes" },
+    { "{\"a\" 1}", 0, "expected a colon" },
+    { "{\"__metadata__\":{},}", 0, "expected a key in quotes" },
+    { "{\"__metadata__\":{} \"a\":1}", 0, "expected a comma" },
+    { "{\"__metadata__\":{},\"__metadata__\":{}}", 0, "the key '__metadata__' twice" },
+    { "{\"\\u0061\\u00e9\":{\"dtype\":\"U8\",\"shape\":[],\"data_offsets\":[0,1]}}", 0, "tensor aé ends at 1" },
+    { "{\"a\":{\"dtype\":\"U8\",\"shape\":[],\"data_offsets\":[0,1}]}", 1, "not JSON" },
     { "{}x", 0, "does not belong here" },
     { "{} {}", 0, "more text after the value" },
     { "{\"a\":1}", 0, "tensor a: expected {\"dtype\"" },
@@ -225,15 +235,18 @@ static void test_malformed(void **state) {
     { A("F32", "[2]", "[4,12]"), 12, "tensor a begins at 4, expected 0" },
     { A("F32", "[2]", "[0,8]"), 7, "the file is cut" },
     { A("F32", "[2]", "[0,8]"), 9, "9 bytes of data, and the tensors have 8" },
-    { "{" ENTRY("a", "U8", "[2]", "[0,2]") "," ENTRY("b", "U8", "[2]", "[1,3]") "}", 3, "tensor b begins at 1, expected 2" },
+    { "{" ENTRY("a", "U8", "[2]", "[0,2]") "," ENTRY("b", "U8", "[2]", "[1,3]") "}", 3,
+      "tensor b begins at 1, expected 2" },
     { "{\"__metadata__\":[]}", 0, "__metadata__ must be an object" },
     { "{\"__metadata__\":{\"a\":1}}", 0, "__metadata__ must hold strings" },
     { "{" SUMS("{") "}", 0, "the text ends inside a value" },
     { "{" SUMS("[]") "}", 0, "crc32 must hold an object" },
     { "{" SUMS("{\\\"a\\\":\\\"00000000\\\"}") "}", 0, "the checksums and the tensors differ at 'a'" },
     { "{" SUMS("{}") "," ENTRY("a", "U8", "[0]", "[0,0]") "}", 0, "tensor a: it has no checksum" },
-    { "{" SUMS("{\\\"a\\\":\\\"0000000G\\\"}") "," ENTRY("a", "U8", "[0]", "[0,0]") "}", 0, "must be 8 hexadecimal digits" },
-    { "{" SUMS("{\\\"a\\\":\\\"00000001\\\"}") "," ENTRY("a", "U8", "[1]", "[0,1]") "}", 1, "tensor a is damaged: its checksum is d202ef8d, expected 00000001" },
+    { "{" SUMS("{\\\"a\\\":\\\"0000000G\\\"}") "," ENTRY("a", "U8", "[0]", "[0,0]") "}", 0,
+      "must be 8 hexadecimal digits" },
+    { "{" SUMS("{\\\"a\\\":\\\"00000001\\\"}") "," ENTRY("a", "U8", "[1]", "[0,1]") "}", 1,
+      "tensor a is damaged: its checksum is d202ef8d, expected 00000001" },
   };
   for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
     CnErr e = read_made(cases[i].header, cases[i].data);
@@ -254,6 +267,32 @@ static void test_hostile_lengths(void **state) {
     assert_int_equal(cn_safetensors_open_memory(&s, file, 10, "made"), CN_EDATA);
   }
   assert_fails(CN_EDATA, "No such file", cn_safetensors_open(&s, scratch_path("none")));
+}
+
+/* `unit` again and again between `start` and `end`. */
+static void read_repeated(const char *start, const char *unit, const char *end, const char *message) {
+  size_t n = strlen(unit), count = 400000 / n, at = strlen(start);
+  char *header = malloc(500000);
+  strcpy(header, start);
+  for (size_t i = 0; i < count; i++, at += n) memcpy(header + at, unit, n);
+  strcpy(header + at, end);
+  cn_memory_reset_peak();
+  int64_t before = cn_memory_stats().bytes_live;
+  assert_fails(CN_EDATA, message, read_made(header, 0));
+  int64_t used = cn_memory_stats().bytes_peak - before;
+  if (used > 3 * (int64_t)strlen(header)) fail_msg("%s…: %lld bytes of memory", start, (long long)used);
+  free(header);
+}
+
+/* Headers that would make a large tree are refused, or walked without one. */
+static void test_headers_of_many_values(void **state) {
+  (void)state;
+  read_repeated("{\"a\":[", "0,", "0]}", "tensor a: its description is too long");
+  read_repeated("{\"a\":{\"dtype\":\"U8\",\"shape\":[", "1,", "1],\"data_offsets\":[0,1]}}", "description is too long");
+  read_repeated("{\"a\":[", "{},", "{}]}", "tensor a: its description is too long");
+  read_repeated("{\"a\":0", ",\"a\":0", "}", "tensor a: expected {\"dtype\"");
+  read_repeated("{\"__metadata__\":{", "\"a\":\"\",", "\"b\":0}}", "__metadata__ has more than 10000 keys");
+  read_repeated("{", ENTRY("a", "U8", "[0]", "[0,0]") ",", ENTRY("b", "U8", "[0]", "[0,0]") "}", "the key 'a' twice");
 }
 
 /* Reads all of it, in memory; on success gives the tensors' values to `compare`, when that is not NULL. */
@@ -394,7 +433,7 @@ int main(void) {
     TEST(test_round_trip),  TEST(test_bytes),           TEST(test_strides),      TEST(test_nothing),
     TEST(test_malformed),   TEST(test_refused_saves),   TEST(test_cut_anywhere), TEST(test_flip_every_bit),
     TEST(test_full_disk),   TEST(test_hostile_lengths), TEST(test_no_memory),
-    TEST(test_filled_disk),
+    TEST(test_filled_disk), TEST(test_headers_of_many_values),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
