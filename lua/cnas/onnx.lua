@@ -261,9 +261,15 @@ for row_name, op in pairs { softmax = "Softmax", log_softmax = "LogSoftmax" } do
   end
 end
 
--- The same values: copies, and types (a file computes in f32, also what was kept in bf16).
-for _, row_name in ipairs { "contiguous", "cast" } do
-  onnx.rows[row_name] = function(g, row) return g:value(row.inputs[1]) end
+function onnx.rows.contiguous(g, row) return g:value(row.inputs[1]) end
+
+-- Between f32 and f64 nothing changes: a file computes in f32.
+function onnx.rows.cast(g, row)
+  if row.attributes.dtype == "bf16" then
+    args.fail("usage", "onnx: %s keeps images in bf16, and a file computes in f32: build or open the network with "
+              .. "precision = \"f32\"", g:place(row))
+  end
+  return g:value(row.inputs[1])
 end
 
 -- Folding ------------------------------------------------------------------------------------------------------------

@@ -147,6 +147,34 @@ T.describe("onnx.export", function()
     T.raises("writes in place", cnas.onnx.export, path, function(x) return x:fill_(0) end)
   end)
 
+  T.it("refuses images in bf16, which would not be what the file computes", function()
+    local net = network { genotype = "CNAS", precision = "bf16" }
+    T.raises("keeps images in bf16", cnas.onnx.export, T.folder() .. "/bf16.onnx", net)
+  end)
+
+  T.it("says that memory failed, and loses none", function()
+    local op, path = trained(cnas.nn.conv2d { inp = 3, out = 2, rng = cnas.rng(1, "w") }), T.folder() .. "/op.onnx"
+    cnas.onnx.export(path, op, { size = 4 })
+    collectgarbage()
+    local live, failed = cnas.live(), 0
+    local x, trace, load, save = cnas.ones(1, 4, 4, 3), cnas.trace, cnas.onnx_model.load, cnas.onnx_model.save
+    local model = load(path)
+    for _, work in ipairs { function() trace(op, x, op) end, function() load(path) end,
+                            function() save(path, model) end } do
+      for n = 1, 60 do
+        cnas.fail_allocation(n)
+        local ok = pcall(work)
+        cnas.fail_allocation()
+        failed = failed + (ok and 0 or 1)
+      end
+    end
+    T.truthy(failed > 30, failed)
+    T.equal(#load(path).nodes, 1)
+    model, x = nil, x:close()
+    collectgarbage()
+    T.equal(cnas.live(), live)
+  end)
+
   T.it("writes a function around a network", function()
     local net, path = network { genotype = "CNAS" }, T.folder() .. "/softmax.onnx"
     cnas.onnx.export(path, function(x) return (net(x) * cnas.full({ 10 }, 3) - 1):softmax(-1) end, { module = net })
