@@ -33,7 +33,7 @@ local function open()
   local about = { channels = opt.channels or 16, layers = opt.layers or 8, classes = opt.classes or 10, size = 32,
                   space = cnas.space.darts() }
   local arch, label = cnas.arch(opt.arch)
-  about.path = arch
+  about.route = arch
   return cnas.supernet { space = about.space, channels = about.channels, layers = about.layers,
                          nodes = #arch.normal // 2, classes = about.classes, rng = cnas.rng(opt.seed, "weights") },
     label .. " as a path of a supernet", about
@@ -44,7 +44,7 @@ local size = opt.size or about.size
 local height = type(size) == "table" and size[1] or size
 local width = type(size) == "table" and size[2] or size
 local report = cnas.profile(net, {
-  layers = about.layers, genotype = about.genotype, arch = about.path, space = about.space, batch = opt.batch,
+  layers = about.layers, genotype = about.genotype, arch = about.route, space = about.space, batch = opt.batch,
   height = height, width = width, channels = about.in_channels, classes = about.classes, train = opt.train,
   runs = opt.runs,
 })

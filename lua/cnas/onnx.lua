@@ -422,20 +422,23 @@ function onnx.write(path, model) cnas.onnx_model.save(path, model) end
 function onnx.run(model, x) return require "cnas.onnx_run" (model, x) end
 
 --- How far a file is from f: the largest difference between what both give on random images, in batches of the two
---- sizes; how far f's results for different images are from each other, at most; and the largest of them.
+--- sizes; how far f's results for different images are from each other, at most; and the largest of them. Each is
+--- infinite where something is not a number.
 function onnx.compare(path, f, options)
   local o = args.check("onnx.compare", options or {}, { seed = 1, batches = { 2, 3 } })
   local model = onnx.read(path)
   local shape, rng = model.inputs[1].shape, cnas.rng(o.seed, "export")
   local difference, spread, largest = 0, 0, 0
-  local function reach(t) return t:abs():reshape(-1):max():item() end
+  local function reach(t) -- the largest, infinite where one is not a number
+    local sum = t:abs():sum():item()
+    return sum == sum and t:abs():reshape(-1):max():item() or math.huge
+  end
   for _, batch in ipairs(o.batches) do
     local x = cnas.randn(batch, shape[3], shape[4], shape[2], { rng = rng })
     local expected, came = cnas.no_grad(f, x), onnx.run(model, x)
     difference, largest = math.max(difference, reach(expected - came)), math.max(largest, reach(expected))
     spread = math.max(spread, reach(expected - expected:mean { dims = 1, keepdim = true }))
   end
-  if difference ~= difference or largest ~= largest then difference = math.huge end -- something is not a number
   return difference, spread, largest
 end
 
@@ -463,7 +466,8 @@ function onnx.export(path, f, options)
     save(unchecked, model)
     local ok, e = pcall(function()
       report.difference, report.spread, report.largest = onnx.compare(unchecked, f)
-      if report.difference > math.max(tolerance * report.spread, 1e-6 * report.largest) then
+      if report.difference == math.huge
+        or report.difference > math.max(tolerance * report.spread, 1e-6 * report.largest) then
         args.fail("data", "%s: the file's logits differ by %.3g from the network's, which differ by %.3g from image to "
                   .. "image: not written", path, report.difference, report.spread)
       end

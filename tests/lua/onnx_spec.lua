@@ -218,6 +218,8 @@ T.describe("onnx.export", function()
     end
     local ok, e = pcall(cnas.onnx.export, folder .. "/wrong.onnx", net)
     cnas.onnx.rows.conv2d = conv
+    net:state()[1].tensor:detach():fill_(0 / 0)
+    T.raises("differ by inf", cnas.onnx.export, folder .. "/nan.onnx", net)
     T.equal({ ok, e.code, #cnas.file.list(folder) }, { false, "data", 0 })
     T.contains(e, "not written")
   end)

@@ -223,6 +223,16 @@ T.describe("recipes/profile.lua", function()
     T.contains(out, "a path of a supernet")
   end)
 
+  T.it("profiles a model's file", function()
+    local path, g = T.folder() .. "/net.safetensors", cnas.genotype.named "CNAS"
+    local net = cnas.network { genotype = g, channels = 4, layers = 3, rng = cnas.rng(1, "weights") }
+    cnas.model.save(path, net, { genotype = g, channels = 4, layers = 3, classes = 10, size = 20 })
+    local status, out, err = T.run { recipe, "--model", path, "--json", "--runs", "1", "--batch", "2", "--no-train" }
+    T.equal({ status, err }, { 0, "" })
+    local r = cnas.json.decode(out)
+    T.equal({ r.network.label, r.height, r.parameters, r.train }, { path, 20, net:count() })
+  end)
+
   T.it("refuses what it cannot profile", function()
     local status, _, err = T.run { recipe }
     T.equal(status, 2)
