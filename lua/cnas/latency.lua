@@ -29,6 +29,18 @@ local function time(f, options)
   return median(list), list[1], list[#list]
 end
 
+--- Images like x on the device of the network's weights; a function has none.
+local function placed(x, net)
+  local weight = type(net) == "userdata" and net:parameters()[1]
+  return weight and x:to(weight.device) or x
+end
+
+--- Lets go of a result, once it is there: operations on a GPU do not wait by themselves.
+local function finish(y)
+  if y.device ~= "cpu" then y:reshape(-1):narrow(1, 1, 1):item() end
+  y:close()
+end
+
 --- The median of a call's milliseconds on random images, the least and the most. `arch` is the path of a supernet.
 --- Options: batch (1), height and width (32), channels (of the images; 3), warmup (3 calls), runs (at least so many;
 --- 5), seconds (as many more as fit in; 0.2). The network must be in evaluation (net:train(false)) if it has that.
@@ -38,10 +50,10 @@ local function latency(net, arch, options)
     batch = 1, height = 32, width = args.optional, channels = 3, warmup = 3, runs = 5, most = 1000, seconds = 0.2,
   })
   local x = cnas.randn(o.batch, o.height, o.width or o.height, o.channels, { rng = cnas.rng(0, "latency") })
-  return time(function()
-    local y = arch and cnas.no_grad(net, x, arch) or cnas.no_grad(net, x)
-    y:close()
-  end, { warmup = o.warmup, runs = o.runs, most = o.most, seconds = o.seconds })
+  x = placed(x, net)
+  local times = { warmup = o.warmup, runs = o.runs, most = o.most, seconds = o.seconds }
+  return time(function() finish(arch and cnas.no_grad(net, x, arch) or cnas.no_grad(net, x)) end, times)
 end
 
-return setmetatable({ time = time, median = median }, { __call = function(_, ...) return latency(...) end })
+return setmetatable({ time = time, median = median, placed = placed, finish = finish },
+                    { __call = function(_, ...) return latency(...) end })

@@ -148,10 +148,10 @@ local function profile(net, given)
     width = args.optional, channels = 3, classes = 10, train = true, runs = 5, warmup = 2,
   })
   local width, rng = o.width or o.height, cnas.rng(0, "profile")
-  local x = cnas.randn(o.batch, o.height, width, o.channels, { rng = rng })
+  local x = latency.placed(cnas.randn(o.batch, o.height, width, o.channels, { rng = rng }), net)
   local labels = {}
   for i = 1, o.batch do labels[i] = rng:integer(o.classes) end
-  local y = cnas.tensor(labels, { dtype = "i64" })
+  local y = cnas.tensor(labels, { dtype = "i64" }):to(x.device)
   local size = { height = o.height, width = width }
   local cost = o.arch and net:cost(o.arch, size) or net:cost(size)
   local place = cnas.places { genotype = o.genotype, space = o.space, layers = o.layers }
@@ -164,9 +164,10 @@ local function profile(net, given)
 
   local function measure(field, f)
     local times = { warmup = o.warmup, runs = o.runs, most = o.runs, seconds = 0 }
-    local result, base = {}, nil
+    local result = {}
     result.ms, result.least_ms, result.most_ms = latency.time(f, times)
-    result.bytes_peak, base = memory_of(f)
+    local peak, base = memory_of(f)
+    result.bytes_peak = peak
     local rows = rows_of(f, net, o.runs)
     for _, e in ipairs(rows) do e.bytes_peak = e.bytes_peak - base end
     result.rows_ms = 0
@@ -176,7 +177,9 @@ local function profile(net, given)
   end
 
   net:train(false)
-  measure("forward", function() (o.arch and cnas.no_grad(net, x, o.arch) or cnas.no_grad(net, x)):close() end)
+  measure("forward", function()
+    latency.finish(o.arch and cnas.no_grad(net, x, o.arch) or cnas.no_grad(net, x))
+  end)
   if o.train then
     local restore = kept_buffers(net)
     local weights = cnas.optim.sgd(net:parameters(), { lr = 0.0, momentum = 0.9 })
