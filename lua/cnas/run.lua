@@ -91,8 +91,8 @@ local function note_changes(self, config, path)
   end
   local parts, size = self.loaded and #self.loaded.about.processes or self.world.size, self.world.size
   if parts == size then return end
-  self.progress:warn(("was on %d process%s, going on with %d: not to the last bit, and %d batches at a time are one step"
-    ):format(parts, parts > 1 and "es" or "", size, size))
+  local text = "was on %d process%s, going on with %d: not to the last bit, and %d batches at a time are one step"
+  self.progress:warn(text:format(parts, parts > 1 and "es" or "", size, size))
   config.changes = config.changes or {}
   config.changes[#config.changes + 1] = { step = self.step, processes = size, before = parts }
   cnas.file.write(path, cnas.json.encode(config, { indent = true }) .. "\n")
