@@ -36,7 +36,7 @@ for stage in run:stages(shot.stages) do
   for _ in run:epochs("evolve", opt.generations) do
     for _ in run:candidates(opt.children) do
       local child = population:full() and sampler:mutate(population:parent()) or sampler.uniform()
-      population:add(child, shot:measure(child))
+      shot:measure(child, function(arch, reward) population:add(arch, reward) end)
       run:log { population = population:mean() }
     end
   end

@@ -77,15 +77,31 @@ function Shot:train(sample)
   end
 end
 
---- The reward of an architecture, measured on the validation split. Notes it: finalists, front, the epoch's means.
-function Shot:measure(arch)
+-- What every process has measured, in the order of the ranks: { arch, accuracy } each.
+local function of_all(run, arch, accuracy)
+  if run.world.size == 1 then return { { arch, accuracy } } end
+  local all = run.world:gather(cnas.json.encode { arch, accuracy })
+  for rank, text in ipairs(all) do
+    all[rank] = cnas.json.decode(text)
+    all[rank][1] = cnas.genotype.new(all[rank][1])
+  end
+  return all
+end
+
+--- Measures an architecture on the validation split: its reward is noted in the front, among the finalists and in the
+--- epoch's means, and told to each(arch, reward). Several processes measure one each at a time, and all note all.
+function Shot:measure(arch, each)
   local accuracy = self.score(arch)
-  local reward, values = self.reward(accuracy, arch), self.costs(arch)
-  values.accuracy = accuracy
-  self.front:add(arch, values)
-  self.finalists:add(arch, reward)
-  self.run:log { reward = reward, valid_accuracy = accuracy, parameters = values.parameters, macs = values.macs }
-  return reward
+  for _, one in ipairs(of_all(self.run, arch, accuracy)) do
+    local reward, values = self.reward(one[2], one[1]), self.costs(one[1])
+    values.accuracy = one[2]
+    self.front:add(one[1], values)
+    self.finalists:add(one[1], reward)
+    if each then each(one[1], reward) end
+  end
+  local cost = self.costs(arch)
+  self.run:log { reward = self.reward(accuracy, arch), valid_accuracy = accuracy, parameters = cost.parameters,
+                 macs = cost.macs }
 end
 
 --- The last choice: the best of the finalists, its test accuracy, and the front, into the run's folder.

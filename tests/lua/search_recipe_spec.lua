@@ -132,6 +132,27 @@ T.describe("a search that is stopped", function()
   end
 end)
 
+T.describe("evolution on two processes", function()
+  T.it("measures two children at a time and is as reproducible as on one", function()
+    if T.shell("command -v mpirun") ~= 0 then T.skip("no mpirun") end
+    if not cnas.dist.mpi then T.skip("this build has no MPI") end
+    local folder = T.folder()
+    for _, run in ipairs { "a", "b" } do
+      local words = { here .. "/recipes/evolution.lua", "-o", folder .. "/" .. run, under = "mpirun -np 2", env = {
+        OMPI_ALLOW_RUN_AS_ROOT = 1, OMPI_ALLOW_RUN_AS_ROOT_CONFIRM = 1, OMPI_MCA_rmaps_base_oversubscribe = 1,
+        OMPI_MCA_hwloc_base_binding_policy = "none",
+        ASAN_OPTIONS = "detect_leaks=0" } }
+      table.move(tiny, 1, #tiny, #words + 1, words)
+      table.move(own.evolution, 1, #own.evolution, #words + 1, words)
+      local status, _, err = T.run(words)
+      T.equal(status, 0, err)
+    end
+    T.truthy(essence(folder .. "/a") == essence(folder .. "/b"), "two runs with the same seed differ")
+    -- 2 generations of 4 steps on 2 processes, then the finalists
+    T.equal(cnas.json.decode(T.read(folder .. "/a/pareto.json")).seen, 2 * 4 * 2 + 2)
+  end)
+end)
+
 T.describe("--seeds", function()
   T.it("runs each seed as it would run alone, and tells mean and deviation", function()
     local folder = T.folder()
