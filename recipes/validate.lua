@@ -22,6 +22,9 @@ local opt = cnas.options {
   { "root", default = "data", help = "folder of the datasets" },
   { "download", default = false, help = "fetch the dataset when it is not there" },
   { "images", type = "integer", min = 1, help = "use so many images of it (default: all)" },
+  { "size", type = "integer", min = 8, help = "of photographs, the middle square of so many pixels [224]" },
+  { "resize", type = "integer", min = 8, help = "after their shorter side was brought to this [8/7 of the size]" },
+  { "max_bad", default = 0, min = 0, help = "leave out at most so many files that cannot be decoded" },
   { "batch", default = 100, min = 1, help = "images at a time" },
   { "per_class", default = false, help = "the accuracy of each class too" },
   { "json", default = false, help = "print the results as JSON" },
@@ -41,10 +44,28 @@ if about.note then progress:warn(about.path .. ": " .. about.note) end
 local name = opt.data or about.dataset
 if not name then cnas.args.fail("usage", "%s does not say its dataset: give it by --data", opt.model) end
 local _, _, test = cnas.data.load(name, {
-  root = opt.root, download = opt.download, seed = opt.seed, test_images = opt.images,
+  root = opt.root, download = opt.download, seed = opt.seed, test_images = opt.images, max_bad = opt.max_bad,
+  only = "test",
 })
 if test.classes ~= about.classes then
   cnas.args.fail("usage", "%s has %d classes, and %s has %d", opt.model, about.classes, name, test.classes)
+end
+
+-- How images are prepared: as the dataset's publishers do, unless the network was trained on another size.
+local photographs = name == "imagenet" or name == "folder"
+local size = opt.size or photographs and about.size
+local treatment = false
+if opt.size or opt.resize or photographs and size then
+  treatment = { size = size or 224, resize = opt.resize or ((size or 224) * 8 + 6) // 7 }
+end
+for _, key in ipairs { "mean", "std" } do
+  for channel, value in ipairs(about[key] or {}) do
+    if math.abs(value - test[key][channel]) > 1e-3 then
+      progress:warn(("%s was trained on images of another %s than those of %s: %.4f, not %.4f"):format(opt.model, key,
+        name, value, test[key][channel]))
+      break
+    end
+  end
 end
 
 -- Of each class: images, and how often it was the first of the logits.
@@ -68,7 +89,7 @@ local function count(logits, labels)
   end
 end
 
-for x, y in cnas.data.loader { dataset = test, batch = opt.batch, augment = false, shuffle = false } do
+for x, y in cnas.data.loader { dataset = test, batch = opt.batch, augment = treatment, shuffle = false } do
   local logits = cnas.no_grad(net, x)
   count(logits, y)
   loss = loss + cnas.cross_entropy(logits, y):item() * x:size(1)
@@ -89,6 +110,7 @@ local result = {
   top5 = few == 5 and top5 / images or nil, loss = loss / images, seconds = seconds,
   images_per_second = images / seconds, parameters = net:count(), channels = about.channels, layers = about.layers,
   classes = about.classes, imagenet = about.imagenet, published = about.published,
+  left_out = photographs and #test:bad() or nil,
 }
 if opt.per_class then
   result.per_class = {}
@@ -108,6 +130,10 @@ print(("%s: %s network, C = %d, %d cells, %d classes, %d parameters"):format(res
   about.imagenet and "ImageNet" or "CIFAR", about.channels, about.layers, about.classes, result.parameters))
 print(("%s, %d images: top-1 %.4f%s  loss %.4f  (%.0f images/s)"):format(name, images, result.top1,
   result.top5 and ("  top-5 %.4f"):format(result.top5) or "", result.loss, result.images_per_second))
+if (result.left_out or 0) > 0 then print(("%d files were left out: they cannot be decoded"):format(result.left_out)) end
+if about.published then
+  print(("published: top-1 %.3f, top-5 %.3f"):format(about.published.top1, about.published.top5))
+end
 for _, class in ipairs(result.per_class or {}) do
   print(("  %-24s %6d images  top-1 %s"):format(class.class, class.images,
     class.top1 and ("%.4f"):format(class.top1) or "-"))

@@ -82,6 +82,26 @@ T.describe("recipes/validate.lua", function()
     T.contains(err, "has 7 classes, and shapes has 10")
   end)
 
+  T.it("leaves out files of a folder that cannot be decoded, as many as it may", function()
+    local folder, rng = T.folder(), cnas.rng(1, "images")
+    for _, class in ipairs { "ant", "bee", "cat" } do
+      cnas.file.mkdir(folder .. "/val/" .. class)
+      for i = 1, 3 do
+        local pixels = (cnas.rand({ 40, 36, 3 }, { rng = rng }) * 255):to "u8"
+        cnas.image.save(("%s/val/%s/%d.png"):format(folder, class, i), pixels)
+      end
+    end
+    T.write(folder .. "/val/bee/2.png", "no image")
+    cnas.model.save(folder .. "/net.safetensors", network(3), { genotype = "CNAS", dataset = "folder", size = 32 })
+    local words = { "--model", folder .. "/net.safetensors", "--root", folder, "--batch", 4, "--json", "--per-class" }
+    local _, err = validate(words, 3)
+    T.contains(err, "bee/2.png")
+    words[#words + 1] = "--max-bad=1"
+    local result = cnas.json.decode((validate(words, 0)))
+    T.equal({ result.images, result.left_out, result.per_class[1].images, result.per_class[2].images }, { 8, 1, 3, 2 })
+    T.equal({ result.per_class[3].class, result.top5 }, { "cat", nil })
+  end)
+
   T.it("says when a network computes nonsense", function()
     local path = T.folder() .. "/net.safetensors"
     local net = network(10)
