@@ -141,5 +141,5 @@ run:say(("best top-1 %.4f, top-5 %.4f, after epoch %d of %d"):format(best.value,
   opt.epochs))
 run:finish {
   arch = label, top1 = best.value, top5 = best.with.top5, best_epoch = best.with.epoch,
-  parameters = cost.parameters, multiply_adds = cost.conv_macs + cost.linear_macs, foreseen_memory = cost.memory,
+  parameters = cost.parameters, multiply_adds = cost.conv_macs + cost.linear_macs,
 }

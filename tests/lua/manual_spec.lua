@@ -91,6 +91,7 @@ local probes = {
   ["cnas.data.load"] = function(o) cnas.data.load("shapes", o) end,
   ["cnas.datasets.cifar"] = function(o) cnas.datasets.cifar(10, "nowhere", o) end,
   ["cnas.model.open"] = function(o) cnas.model.open("nowhere", o) end,
+  ["cnas.model.read"] = function(o) cnas.model.read("nowhere", o) end,
   ["cnas.pretrained.fetch"] = function(o) cnas.pretrained.fetch("cnas_imagenet", o) end,
   ["cnas.Costs:reward"] = function(o) cnas.costs({ space = cnas.space.darts() }):reward(o) end,
   ["cnas.NasBench201:task"] = function(o) bench:task(o) end,
