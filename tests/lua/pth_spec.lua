@@ -119,6 +119,25 @@ T.describe("a file of torch.save", function()
   end)
 end)
 
+T.describe("reading a .pth", function()
+  T.it("survives allocations that fail, Lua's own included", function()
+    local path, n, failures = folder .. "odd.torch2.zip.pth", 1, 0
+    collectgarbage()
+    local alive, loaded = cnas.live(), false
+    while not loaded do
+      cnas.fail_allocation(n)
+      local ok, e = pcall(cnas.pth.load, path)
+      cnas.fail_allocation(0)
+      if not ok then T.contains(e, "memory") end
+      loaded, failures, n = ok, failures + (ok and 0 or 1), n + 1 + n // 30
+      e = nil -- luacheck: ignore 311 (the tensors that were loaded)
+      collectgarbage()
+      T.equal(cnas.live(), alive, "tensors alive after failure " .. n)
+    end
+    T.truthy(failures > 50, "too few failures: " .. failures)
+  end)
+end)
+
 -- Hostile files, as a user would meet them: from the disk, measured.
 
 -- The error of loading these bytes: it came within a second and within twice the file's memory and a megabyte.
