@@ -29,6 +29,26 @@ T.describe("benchmark", function()
     T.truthy(r.bytes_peak > 0 and r.resident_peak > r.bytes_peak)
   end)
 
+  T.it("of training, without a peer, reports its curves", function()
+    local root = os.getenv "CNAS_DATA"
+    if not root then T.skip "CNAS_DATA names no folder that holds cifar-10-batches-bin" end
+    local folder = T.folder() .. "/curves"
+    local words = { here .. "/bench/training.lua", "--peer=", "--root", root, "--keep", folder, "--seeds", "2",
+                    "--epochs", "2", "--images", "20", "--test-images", "10", "--batch", "10", "--channels", "4",
+                    "--layers", "3", "--threads", "1", "--json" }
+    local status, out, err = T.run(words)
+    T.equal(status, 0, err)
+    local r = cnas.json.decode(out)
+    T.equal({ #r.cnas, #r.cnas[1], #r.cnas[2], #r.peer, r.agree }, { 2, 2, 2, 0, nil })
+    for _, epoch in ipairs(r.cnas[2]) do T.truthy(epoch.loss > 0 and epoch.accuracy <= 1 and epoch.test <= 1) end
+    T.truthy(r.cnas[1][1].loss ~= r.cnas[2][1].loss)
+    words[#words] = nil -- again, as a table: nothing is trained twice
+    status, out, err = T.run(words)
+    T.equal(status, 0, err)
+    T.contains(out, "| epoch | loss: cnas |")
+    T.equal(err:find "multiply-adds", nil)
+  end)
+
   T.it("of everything, without a peer, reports every section", function()
     if os.getenv "ASAN_OPTIONS" then T.skip("minutes under the address sanitizer") end
     local status, out, err = T.run { here .. "/bench/run.lua", "--json", "--threads", "1", "--batch", "2", "--steps",
