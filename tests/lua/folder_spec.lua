@@ -8,24 +8,33 @@ local here = debug.getinfo(1, "S").source:match "^@(.*)/[^/]*$"
 
 local function quiet() end
 
--- A picture of one colour with a line, as a PNG.
+local made = {}
+
+-- A picture of two waves with a line, as a PNG.
 local function picture(width, height, seed)
-  local rows = {}
+  local key, rows = ("%d %d %d"):format(width, height, seed), {}
+  if made[key] then return made[key] end
   for y = 1, height do
     rows[y] = {}
     for x = 1, width do
       rows[y][x] = { (x * 7 + seed * 31) % 256, (y * 5 + seed * 17) % 256, x == y and 255 or seed * 13 % 256 }
     end
   end
-  return cnas.image.encode(cnas.tensor(rows, { dtype = "u8" }))
+  made[key] = cnas.image.encode(cnas.tensor(rows, { dtype = "u8" }))
+  return made[key]
 end
 
 -- root/train and root/val: four classes, a few images of several sizes in each.
 local function make_root()
   local root = T.folder()
+  local classes, folders = { "beta", "alpha", "delta", "gamma" }, {}
+  for _, class in ipairs(classes) do
+    folders[#folders + 1] = root .. "/train/" .. class
+    folders[#folders + 1] = root .. "/val/" .. class
+  end
+  os.execute("mkdir -p " .. table.concat(folders, " "))
   for _, part in ipairs { "train", "val" } do
-    for c, class in ipairs { "beta", "alpha", "delta", "gamma" } do
-      os.execute(("mkdir -p %s/%s/%s"):format(root, part, class))
+    for c, class in ipairs(classes) do
       for i = 1, part == "train" and 3 + c or 2 do
         T.write(("%s/%s/%s/%s%02d.JPEG"):format(root, part, class, class, i),
           picture(20 + 3 * i + c, 30 - 2 * i, 10 * c + i))
@@ -343,5 +352,34 @@ T.describe("real photographs", function()
       T.equal(images, #d)
       T.truthy(math.abs(sum / images) < 0.5)
     end
+  end)
+end)
+
+T.describe("memory that runs out", function()
+  T.it("is survived by a loader of files, wherever that is", function()
+    local root = make_root()
+    local function pass()
+      local d = cnas.data.load("folder", { root = root })
+      local lines = sums(cnas.data.loader { dataset = d, batch = 15, augment = { size = 8 }, threads = 1 })
+      return table.concat(lines, "\n")
+    end
+    local whole = pass()
+    local function live()
+      collectgarbage()
+      collectgarbage()
+      return { cnas.live(), cnas.memory().blocks_live }
+    end
+    local before, n, clean = live(), 0, 0
+    while clean < 3 do
+      n = n + 1 + n // 40
+      cnas.fail_allocation(n)
+      local ok, lines = pcall(pass)
+      cnas.fail_allocation(0)
+      if ok then T.equal(lines, whole) else T.contains(lines, "memory") end
+      clean = ok and clean + 1 or 0
+      lines = nil -- luacheck: ignore 311
+      T.equal(live(), before)
+    end
+    T.truthy(n > 60)
   end)
 end)
