@@ -1,9 +1,9 @@
 /* loader.c - see loader.h.
 **
 ** Batch b uses slot b mod slots of the ring. A slot goes round: the consumer gives it tensors of the right size,
-** threads fill them piece by piece, the consumer takes them and gives new ones. A piece is what a thread takes at a time: a
-** batch of small images, or a few photographs, so that all threads work on the batch that is wanted first. What counts
-** pieces changes under the mutex; the pixels and labels of a piece belong to the thread that took it until all of the
+** threads fill them piece by piece, the consumer takes them and gives new ones. A piece is what a thread takes at a
+** time: a batch of small images, or a few photographs, so that all threads work on the batch that is wanted first. What
+** counts pieces changes under the mutex; the pixels and labels of a piece belong to the thread that took it until all of the
 ** slot's are done, then to the consumer. The consumer also judges the bad images, in the order of the batches, so that
 ** what is tolerated does not depend on who was faster. */
 #include "data/loader.h"

@@ -331,7 +331,8 @@ static CnPhotoSettings check_photo(lua_State *L) {
 
 /* datasets.loader{ dataset =, batch =, seed = 0, stream = "train", pass = 1, start = 1, shuffle = false,
 ** augment = false, drop_last = false, threads =, shard = 1, shards = 1, on_bad = f(message) }: what a
-** `for` wants, so that the loader is closed when the loop is left. Threads: one, for pictures in files as many as the kernels have. */
+** `for` wants, so that the loader is closed when the loop is left. Threads: one, for pictures in files as many as the
+** kernels have. */
 static int make_loader(lua_State *L) {
   static const char who[] = "loader";
   luaL_checktype(L, 1, LUA_TTABLE);

@@ -1,5 +1,5 @@
-/* photo.c - see photo.h; and what looks at single photographs: cnas.image.transform, which makes one what a loader makes
-** of it, cnas.image.inspect and cnas.datasets.survey, which say what they are. */
+/* photo.c - see photo.h; and what looks at single photographs: cnas.image.transform, which makes of one what a loader
+** makes of it, cnas.image.inspect and cnas.datasets.survey, which say what they are. */
 #include "bindings/photo.h"
 
 #include <string.h>

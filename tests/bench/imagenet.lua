@@ -32,7 +32,8 @@ local function ours(kind)
   local best
   for pass = 1, opt.passes do
     local images, start = 0, os.clock()
-    for x in cnas.data.loader { dataset = data, batch = opt.batch, augment = augment[kind], pass = pass, threads = 0 } do
+    for x in cnas.data.loader { dataset = data, batch = opt.batch, augment = augment[kind], pass = pass,
+                                threads = 0 } do
       images = images + x:size(1)
       x:close()
     end
