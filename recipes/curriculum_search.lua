@@ -79,7 +79,7 @@ local function train_controller()
     local arch, logp, entropy = controller:sample()
     local accuracy = cnas.accuracy(cnas.no_grad(net, x, arch), y):item()
     local r = reward(accuracy, arch)
-    local advantage = r - baseline(run:mean(r))
+    local advantage = r - baseline(run:mean(r)) -- the mean over processes: all have one baseline
     policy:step(-(logp * advantage) - entropy * opt.entropy, { clip = opt.policy_clip })
     run:log { reward = r, baseline = baseline.value, entropy = entropy }
   end

@@ -105,7 +105,9 @@ run:keep { net = net, weights = weights, drops = drops, best = best }
 
 local function train_weights()
   net:train(true)
-  local passing = { augment = augment, accumulate = opt.accumulate, drop_last = #train % opt.batch == 1 } -- for BN
+  local last = #train % (opt.batch * run.world.size)
+  local lonely = last > 0 and last < 2 * run.world.size -- batch norm has no statistics of a process's only image
+  local passing = { augment = augment, accumulate = opt.accumulate, drop_last = lonely }
   for x, y, share, complete in run:batches(train, opt.batch, passing) do
     local logits, auxiliary = net(x)
     local loss = cnas.cross_entropy(logits, y, opt.smoothing)

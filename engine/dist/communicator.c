@@ -187,6 +187,7 @@ static CnErr join_many(void) {
   pthread_sigmask(SIG_SETMASK, &all, &old);
   int failed = pthread_create(&c.thread, NULL, talk, NULL);
   pthread_sigmask(SIG_SETMASK, &old, NULL);
+  if (!failed) pthread_detach(c.thread);
   if (failed) return cn_fail(CN_EMEMORY, "joining: cannot start a thread (%s)", strerror(failed));
   pthread_mutex_lock(&c.mutex);
   while (!c.running && c.error == CN_OK) pthread_cond_wait(&c.ended, &c.mutex);

@@ -421,6 +421,7 @@ CnErr cn_heartbeat_start(int rank, int size, const CnTransport *transport, CnWor
   CN_TRY(meet(transport));
   int failed = pthread_create(&w.thread, NULL, work, polled); /* signals are blocked here */
   if (failed) return cn_fail(CN_EMEMORY, "joining: cannot start a thread (%s)", strerror(failed));
+  pthread_detach(w.thread);
   w.started = true;
   return CN_OK;
 }

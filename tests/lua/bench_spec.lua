@@ -69,6 +69,20 @@ T.describe("benchmark", function()
     T.truthy(r.peak.gflops.one > 0)
   end)
 
+  T.it("of processes reports one and two of them", function()
+    if T.shell("command -v mpirun") ~= 0 then T.skip("no mpirun") end
+    if not cnas.dist.mpi then T.skip("this build has no MPI") end
+    local status, out, err = T.run { here .. "/bench/processes.lua", "--json", "--batch", "2", "--steps", "2",
+      "--channels", "4", "--layers", "3", "--network-channels", "4", "--network-layers", "3", "--network-steps", "1",
+      env = { OMPI_ALLOW_RUN_AS_ROOT = 1, OMPI_ALLOW_RUN_AS_ROOT_CONFIRM = 1, OMPI_MCA_rmaps_base_oversubscribe = 1,
+              OMPI_MCA_hwloc_base_binding_policy = "none", ASAN_OPTIONS = "detect_leaks=0" } }
+    T.equal(status, 0, err)
+    local rows = cnas.json.decode(out).rows
+    T.equal({ rows[1].processes, rows[2].processes, rows[3].processes }, { 1, 2, 1 })
+    T.equal({ rows[1].threads, rows[2].threads, rows[3].threads }, { 1, 1, 2 })
+    T.truthy(rows[2].supernet.images_per_second > 0 and rows[2].network.step_ms > 0)
+  end)
+
   T.it("refuses a section that is not there", function()
     local status, _, err = T.run { here .. "/bench/run.lua", "--only", "everything" }
     T.equal(status, 2)
