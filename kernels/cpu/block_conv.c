@@ -32,6 +32,12 @@ CnErr FN(conv_block_backward)(CnCall *call) {
   int64_t pixels = v.n * v.oh * v.ow, strips = CN_CEIL_DIV(pixels, PIXELS);
   Incoming incoming;
   CN_TRY(FN(incoming_new)(&incoming, call));
+  if (FN(conv_takes_incoming)(&v)) {
+    v.incoming = &incoming;
+    CnErr err = FN(conv_backward)(&v);
+    cn_free(incoming.by_z);
+    return err;
+  }
   REAL *gz = cn_alloc((size_t)CN_MAX(pixels * v.o, 1) * sizeof(REAL));
   CnErr e = gz != NULL ? CN_OK : CN_EMEMORY;
   if (e == CN_OK) {

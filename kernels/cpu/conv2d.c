@@ -33,6 +33,8 @@ CnErr FN(conv_backward)(const Conv *v) {
   return FN(conv_general_backward)(v);
 }
 
+bool FN(conv_takes_incoming)(const Conv *v) { return v->gx == NULL && !is_depthwise(v) && !is_pointwise(v); }
+
 CnErr FN(conv2d_forward)(CnCall *call) {
   Conv v = FN(conv_of)(call, NULL);
   v.bias = call->nin > 2 && call->in[2] != NULL ? DATA(REAL, call->in[2]) : NULL;

@@ -8,6 +8,7 @@
 #ifndef CN_CONV2D_H
 #define CN_CONV2D_H
 
+#include "kernels/cpu/block.h"
 #include "kernels/cpu/gemm.h"
 
 typedef struct Conv {
@@ -16,7 +17,8 @@ typedef struct Conv {
   bool relu;
   const REAL *x, *weight, *bias; /* bias: NULL when there is none */
   REAL *y;
-  const REAL *gy;     /* backward only, as the three below */
+  const REAL *gy;     /* backward only, as the four below */
+  const Incoming *incoming; /* not NULL: gy is NULL and made of this strip by strip; see conv_takes_incoming */
   REAL *gx, *gweight; /* NULL: not wanted */
 } Conv;
 
@@ -27,6 +29,9 @@ Conv FN(conv_of)(const CnCall *call, const CnTensor *gy);
 /* The way that suits the geometry. */
 CnErr FN(conv_forward)(const Conv *v);
 CnErr FN(conv_backward)(const Conv *v);
+
+/* Whether backward can do without gy in memory. */
+bool FN(conv_takes_incoming)(const Conv *v);
 
 /* groups == C == O. */
 CnErr FN(conv_depthwise_forward)(const Conv *v);

@@ -7,11 +7,13 @@
 ** Where images are small, so that the matrices of all of them together are not large, they are multiplied as one: a
 ** large matrix of weights is then walked through once for many images, not for each. */
 #include "kernels/cpu/conv2d.h"
+#include "kernels/cpu/shares.h"
 
 #define STRIP 32768      /* elements of a gathered matrix, at most, unless one row of pixels is more */
 #define WHOLE (1 << 21)  /* elements of one for all images together, */
 #define SMALL_IMAGE 64   /* which have so many pixels, at most */
 #define WHOLE_ROWS 32    /* of such a matrix are multiplied at a time */
+#define INCOMING_PIXELS 128 /* whose gradient is made at a time */
 
 /* Neighbouring taps that read neighbouring pixels: `length` pixels from (y,x) for the result's pixel (0,0). */
 typedef struct Run {
@@ -235,36 +237,51 @@ static CnErr input_gradient(const Conv *v) {
   return err;
 }
 
+/* The gradient of the output's pixels from `first` on: where it is, or made in `scratch`. */
+static const REAL *output_gradient(const Conv *v, int64_t first, int64_t pixels, REAL *scratch) {
+  if (v->incoming == NULL) return v->gy + first * v->o;
+  FN(read_gradient)(v->incoming, first, pixels, scratch, v->o);
+  return scratch;
+}
+
+static CnErr weight_gradient_whole(const Conv *v, const Gather *gather) {
+  int64_t pixels = v->n * v->oh * v->ow;
+  REAL *col = gather_all(gather, v->n), *scratch = NULL;
+  if (v->incoming != NULL) scratch = cn_alloc((size_t)CN_MAX(pixels * v->o, 1) * sizeof(REAL));
+  CnErr err = col == NULL || (v->incoming != NULL && scratch == NULL) ? CN_EMEMORY : CN_OK;
+  if (err == CN_OK)
+    err = FN(gemm_outer)(pixels, gather->taps * gather->channels, v->o, col, output_gradient(v, 0, pixels, scratch),
+                         v->gweight);
+  cn_free(scratch);
+  cn_free(col);
+  return err;
+}
+
 /* Partial sums belong to pieces: ranges of strips. */
-static CnErr weight_gradient(const Conv *v) {
-  int64_t taps = v->kh * v->kw, outputs = v->o / v->groups, inner = taps * (v->c / v->groups), count = inner * v->o;
-  Run *run = cn_alloc((size_t)taps * sizeof(Run));
-  if (run == NULL) return CN_EMEMORY;
-  Gather gather = gather_inputs(v, run);
-  if (gathers_whole(&gather, v->n)) {
-    REAL *col = gather_all(&gather, v->n);
-    CnErr err = col == NULL ? CN_EMEMORY : FN(gemm_outer)(v->n * v->oh * v->ow, inner, outputs, col, v->gy, v->gweight);
-    cn_free(col);
-    cn_free(run);
-    return err;
-  }
-  int64_t rows = strip_rows(&gather), strips = CN_CEIL_DIV(v->oh, rows), size = strip_count(&gather);
-  int64_t pieces = CN_MIN(v->n * strips, 32);
+static CnErr weight_gradient_strips(const Conv *v, const Gather *gather) {
+  int64_t outputs = v->o / v->groups, inner = gather->taps * gather->channels, count = inner * v->o;
+  int64_t rows = strip_rows(gather);
+  if (v->incoming != NULL) rows = CN_MAX(1, CN_MIN(rows, INCOMING_PIXELS / v->ow));
+  int64_t strips = CN_CEIL_DIV(v->oh, rows), size = CN_CEIL_DIV(rows * v->ow * inner, 16) * 16;
+  int64_t scratch = v->incoming != NULL ? rows * v->ow * v->o : 0, pieces = CN_MIN(v->n * strips, 32);
   REAL *partial = cn_alloc_zeroed((size_t)(pieces * count) * sizeof(REAL));
-  REAL *cols = cn_alloc((size_t)(cn_threads() * size) * sizeof(REAL));
+  REAL *cols = cn_alloc((size_t)(cn_threads() * (size + scratch)) * sizeof(REAL));
   CnErr err = partial == NULL || cols == NULL ? CN_EMEMORY : CN_OK;
   if (err == CN_OK) {
-    CN_PARALLEL_FOR
-    for (int64_t piece = 0; piece < pieces; piece++) {
+    Shares shares;
+    shares_of(&shares, pieces);
+    CN_PARALLEL_IF_WORTH(v->n * v->oh * v->ow * count)
+    for (int64_t piece; (piece = shares_take(&shares)) >= 0;) {
       int64_t first, last;
-      REAL *col = cols + thread_index() * size;
+      REAL *col = cols + thread_index() * (size + scratch);
       piece_range(v->n * strips, pieces, piece, &first, &last);
       for (int64_t strip = first; strip < last; strip++) {
         int64_t n = strip / strips, begin = strip % strips * rows, end = CN_MIN(begin + rows, v->oh);
+        int64_t pixels = (end - begin) * v->ow;
+        const REAL *gy = output_gradient(v, (n * v->oh + begin) * v->ow, pixels, col + size);
         for (int64_t g = 0; g < v->groups; g++) {
-          gather_rows(&gather, n, begin, end, g, col);
-          FN(gemm_add_outer)((end - begin) * v->ow, inner, outputs, col, inner,
-                             v->gy + (n * v->oh + begin) * v->ow * v->o + g * outputs, v->o,
+          gather_rows(gather, n, begin, end, g, col);
+          FN(gemm_add_outer)(pixels, inner, outputs, col, inner, gy + g * outputs, v->o,
                              partial + piece * count + g * outputs, v->o);
         }
       }
@@ -273,6 +290,14 @@ static CnErr weight_gradient(const Conv *v) {
   }
   cn_free(cols);
   cn_free(partial);
+  return err;
+}
+
+static CnErr weight_gradient(const Conv *v) {
+  Run *run = cn_alloc((size_t)(v->kh * v->kw) * sizeof(Run));
+  if (run == NULL) return CN_EMEMORY;
+  Gather gather = gather_inputs(v, run);
+  CnErr err = gathers_whole(&gather, v->n) ? weight_gradient_whole(v, &gather) : weight_gradient_strips(v, &gather);
   cn_free(run);
   return err;
 }
