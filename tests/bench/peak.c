@@ -199,7 +199,7 @@ int main(int argc, char **argv) {
   if (argc > 2) seconds_each = atof(argv[2]);
   const Loops *l = &loops[0];
   for (size_t i = 0; i < sizeof loops / sizeof *loops; i++)
-    if (!strcmp(loops[i].isa, cn_cpu_isa())) l = &loops[i];
+    if (!strncmp(loops[i].isa, cn_cpu_isa(), strlen(loops[i].isa))) l = &loops[i]; /* avx512_bf16 is avx512 too */
   printf("{\"isa\":\"%s\",\"threads\":%d,", l->isa, threads);
   printf("\"gflops\":{\"one\":%.2f,", 2 * l->lanes * steps_per_second(l->fma, 1) * 1e-9);
   printf("\"all\":%.2f},", 2 * l->lanes * steps_per_second(l->fma, threads) * 1e-9);
