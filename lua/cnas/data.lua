@@ -53,8 +53,8 @@ data.sets.cifar100 = cifar("cifar100", 100)
 
 -- Drawn from the seed; needs no files.
 function data.sets.shapes(o)
-  return cnas.datasets.shapes(o.seed, "train", o.train_images or 10000),
-    cnas.datasets.shapes(o.seed, "test", o.test_images or 2000)
+  local train = o.only ~= "test" and cnas.datasets.shapes(o.seed, "train", o.train_images or 10000)
+  return train or nil, cnas.datasets.shapes(o.seed, "test", o.test_images or 2000)
 end
 
 -- Whether a folder is there.

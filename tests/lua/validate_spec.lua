@@ -4,7 +4,7 @@ local cnas = require "cnas"
 local T = require "spec"
 
 local function validate(words, about)
-  local command = { "recipes/validate.lua", seconds = 120, env = { CNAS_THREADS = 1 } }
+  local command = { "recipes/validate.lua", seconds = 600, env = { CNAS_THREADS = 1 } }
   for _, word in ipairs(words) do command[#command + 1] = word end
   local status, out, err = T.run(command)
   if about then T.equal(status, about, err) end
