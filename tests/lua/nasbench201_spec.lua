@@ -166,7 +166,7 @@ T.describe("the NAS-Bench-201 recipe", function()
   T.it("runs its four searches, the same with the same seed", function()
     local path = write(whole)
     local function run(...)
-      local status, out, err = T.run { recipe, "--table", path, "--seeds", "12", "--json", ... }
+      local status, out, err = T.run { recipe, "--table", path, "--seeds", "12", "--json", seconds = 600, ... }
       T.equal(status, 0, err)
       local found = cnas.json.decode(out)
       found.seconds = nil
@@ -213,7 +213,7 @@ T.describe("the NAS-Bench-201 recipe", function()
   T.it("agrees with the literature on the real table", function()
     local path = (os.getenv "CNAS_DATA" or "") .. "/nasbench201.csv"
     if not cnas.file.exists(path) then T.skip("no nasbench201.csv in CNAS_DATA") end
-    local status, out, err = T.run { recipe, "--table", path, "--seeds", "200", "--json" }
+    local status, out, err = T.run { recipe, "--table", path, "--seeds", "200", "--json", seconds = 600 }
     T.equal(status, 0, err)
     for _, result in ipairs(cnas.json.decode(out).results) do
       local expected = result.literature or { 93.85, 0.4 }
