@@ -9,6 +9,8 @@ static atomic_int first_signal, signal_count, was_seen;
 static _Atomic int64_t noted_at, last_at; /* of the first and the latest signal; nanoseconds of the monotonic clock */
 static _Atomic int64_t looked_at, longest; /* when cn_interrupt_requested was called last, 0: never; the longest gap */
 
+atomic_bool cn_interrupt_at_once;
+
 #define SAME_WISH 300000000 /* ns: a shell, timeout or mpirun may send one wish twice */
 
 static int64_t now_ns(void) {
@@ -48,6 +50,7 @@ CnInterrupt cn_interrupt_state(void) {
 }
 
 void cn_interrupt_clear(void) {
+  atomic_store(&cn_interrupt_at_once, false);
   atomic_store(&signal_count, 0);
   atomic_store(&was_seen, 0);
   atomic_store(&first_signal, 0);

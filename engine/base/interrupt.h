@@ -5,6 +5,7 @@
 #ifndef CN_INTERRUPT_H
 #define CN_INTERRUPT_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -26,6 +27,11 @@ typedef struct CnInterrupt {
 CnInterrupt cn_interrupt_state(void);
 
 void cn_interrupt_clear(void);
+
+/* The wish will not wait for the operation that runs, which may take minutes: kernels with much to do look here between
+** two parts, leave the rest undone, and the operation fails with CN_EINTERRUPTED (see tensor/watch.h). Set by a signal
+** handler; whoever raises the error takes it back. */
+extern atomic_bool cn_interrupt_at_once;
 
 /* "SIGINT", "SIGTERM", "SIGUSR1", or "signal". */
 const char *cn_interrupt_name(int signal);

@@ -41,6 +41,7 @@ static double value(const CnTensor *t, const void *data, int64_t i) {
 static void put_value(Text *text, const CnTensor *t, const void *data, int64_t i, int width) {
   if (t->dtype == CN_I64) put(text, "%*lld", width, (long long)((const int64_t *)data)[i]);
   else if (t->dtype == CN_U8) put(text, "%*d", width, ((const uint8_t *)data)[i]);
+  else if (isnan(value(t, data, i))) put(text, "%*s", width, "nan"); /* without its sign */
   else put(text, "%*.5g", width, value(t, data, i));
 }
 
@@ -54,7 +55,7 @@ static int column_width(const CnTensor *t, const void *data, int dim, int64_t at
   if (dim == t->ndim) {
     char word[32];
     if (t->dtype == CN_I64) return snprintf(word, sizeof word, "%lld", (long long)((const int64_t *)data)[at]);
-    return snprintf(word, sizeof word, "%.5g", value(t, data, at));
+    return isnan(value(t, data, at)) ? 3 : snprintf(word, sizeof word, "%.5g", value(t, data, at));
   }
   int width = 0;
   int64_t step = 1;
@@ -90,7 +91,7 @@ static void put_values(Text *text, const CnTensor *t, const void *data, int dim,
 
 static void put_header(Text *text, const CnTensor *t, const void *data) {
   char shape[160], device[16];
-  double low = INFINITY, high = -INFINITY;
+  double low = INFINITY, high = -INFINITY, sum = 0;
   int64_t nans = 0, infinite = 0, count = cn_tensor_count(t);
   for (int64_t i = 0; i < count; i++) {
     double v = value(t, data, i);
@@ -99,11 +100,13 @@ static void put_header(Text *text, const CnTensor *t, const void *data) {
     else {
       low = v < low ? v : low;
       high = v > high ? v : high;
+      sum += v;
     }
   }
   put(text, "%s %s on %s", cn_dtype_name(t->dtype), cn_shape_text(t->ndim, t->shape, shape),
       cn_device_name(cn_tensor_device(t), device));
-  if (low <= high) put(text, ", from %.5g to %.5g", low, high);
+  if (low <= high && count > 1)
+    put(text, ", from %.5g to %.5g, mean %.5g", low, high, sum / (double)(count - nans - infinite));
   if (nans) put(text, ", %lld NaN", (long long)nans);
   if (infinite) put(text, ", %lld infinite", (long long)infinite);
   if (cn_tensor_tracked(t)) put(text, t->requires_grad ? ", requires gradient" : ", in the graph");

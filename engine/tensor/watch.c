@@ -10,3 +10,9 @@ CnErr cn_watch(const char *who, const CnWatcher *watcher) {
   cn_watcher = watcher;
   return CN_OK;
 }
+
+CnErr cn_interrupted(const CnCall *call) {
+  atomic_store(&cn_interrupt_at_once, false);
+  cn_interrupt_requested();
+  return cn_fail(CN_EINTERRUPTED, "%s: interrupted", call->op->name);
+}

@@ -5,6 +5,7 @@
 #ifndef CN_WATCH_H
 #define CN_WATCH_H
 
+#include "base/interrupt.h"
 #include "tensor/op.h"
 
 typedef struct CnWatcher {
@@ -33,11 +34,20 @@ static inline CnWork cn_work_for(const void *owner) {
   return before;
 }
 
+/* The error of a row that was interrupted; from here on the wish is known. */
+CnErr cn_interrupted(const CnCall *call);
+
+/* Runs a kernel. One that was interrupted may have left anything in its results: they are not to be seen. */
+static inline CnErr cn_run_whole(CnErr (*run)(CnCall *call), CnCall *call) {
+  CnErr e = run(call);
+  return e == CN_OK && atomic_load_explicit(&cn_interrupt_at_once, memory_order_relaxed) ? cn_interrupted(call) : e;
+}
+
 static inline CnErr cn_run_watched(CnErr (*run)(CnCall *call), CnCall *call) {
   const CnWatcher *w = cn_watcher;
-  if (w == NULL) return run(call);
+  if (w == NULL) return cn_run_whole(run, call);
   double begun = w->begin(w->context, call);
-  CnErr e = run(call);
+  CnErr e = cn_run_whole(run, call);
   return e == CN_OK ? w->end(w->context, call, begun) : e;
 }
 

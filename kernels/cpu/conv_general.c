@@ -8,6 +8,7 @@
 ** large matrix of weights is then walked through once for many images, not for each. */
 #include "kernels/cpu/conv2d.h"
 #include "kernels/cpu/shares.h"
+#include "kernels/cpu/undone.h"
 
 #define STRIP 32768      /* elements of a gathered matrix, at most, unless one row of pixels is more */
 #define WHOLE (1 << 21)  /* elements of one for all images together, */
@@ -146,6 +147,7 @@ static CnErr multiply(const Gather *v, int64_t images, int64_t groups, const REA
   if (cols == NULL) return CN_EMEMORY;
   CN_PARALLEL_FOR
   for (int64_t piece = 0; piece < images * strips; piece++) {
+    if (CN_LEFT_UNDONE) continue;
     int64_t n = piece / strips, begin = piece % strips * rows, end = CN_MIN(begin + rows, v->rows);
     REAL *col = cols + thread_index() * size;
     for (int64_t g = 0; g < groups; g++) {
@@ -275,7 +277,7 @@ static CnErr weight_gradient_strips(const Conv *v, const Gather *gather) {
       int64_t first, last;
       REAL *col = cols + thread_index() * (size + scratch);
       piece_range(v->n * strips, pieces, piece, &first, &last);
-      for (int64_t strip = first; strip < last; strip++) {
+      for (int64_t strip = first; strip < last && !CN_LEFT_UNDONE; strip++) {
         int64_t n = strip / strips, begin = strip % strips * rows, end = CN_MIN(begin + rows, v->oh);
         int64_t pixels = (end - begin) * v->ow;
         const REAL *gy = output_gradient(v, (n * v->oh + begin) * v->ow, pixels, col + size);

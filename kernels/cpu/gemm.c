@@ -5,6 +5,7 @@
 ** that accumulators, loaded vectors and one broadcast fit 32 registers (AVX-512) or 16, with at least eight independent
 ** sums to cover the latency of a multiply-add. */
 #include "kernels/cpu/gemm.h"
+#include "kernels/cpu/undone.h"
 
 #include "device/cpu.h"
 
@@ -256,7 +257,7 @@ void FN(gemm_tile_rows_ahead)(int64_t m, int64_t n, int64_t k, const REAL *a, in
                               const REAL *bias, REAL *c, int64_t ldc, Ahead *ahead) {
   BY_PAIRS(FN(pairs_tile_rows)(m, n, k, a, lda, packed, bias, c, ldc, ahead))
   int64_t vectors = CN_CEIL_DIV(n, VLEN);
-  for (int64_t v = 0; v < vectors;) {
+  for (int64_t v = 0; v < vectors && !CN_LEFT_UNDONE;) {
     int width = panel_width(vectors - v);
     int last = (int)CN_MIN((int64_t)VLEN, n - (v + width - 1) * VLEN);
     const REAL *panel = packed + v * VLEN * k;
@@ -388,7 +389,7 @@ static void add_outer(int64_t m, int64_t k, int64_t n, const REAL *a, int64_t ld
   for (int64_t begin = 0; begin < m; begin += STRIP) {
     int64_t rows = CN_MIN((int64_t)STRIP, m - begin);
     const REAL *from = a + begin * lda;
-    for (int64_t v = 0; v < vectors;) {
+    for (int64_t v = 0; v < vectors && !CN_LEFT_UNDONE;) {
       int width = panel_width(vectors - v);
       int64_t columns = CN_MIN((int64_t)width * VLEN, n - v * VLEN);
       int last = (int)(columns - (width - 1) * VLEN);

@@ -5,6 +5,7 @@
 ** packed matrix with the pair's columns side by side. What is missing from the last pair is 0. (AMX tiles hold the same
 ** layouts; a tile routine can take the place of multiply_pairs.) Numbers near 0 (denormals) count as 0 here. */
 #include "kernels/cpu/gemm.h"
+#include "kernels/cpu/undone.h"
 
 #define CHUNK 128   /* pairs that are multiplied before the sums go back to memory: rows of them stay in the cache */
 #define PITCH 144   /* pairs from row to row of a block: no power of two, which would crowd few sets of the cache */
@@ -105,7 +106,7 @@ CN_INLINE void panel_rows(int tall, int width, bool whole, Start start, int64_t 
 static void block_rows(int64_t m, int64_t n, int64_t all, int64_t first, int64_t pairs, const Pair *a,
                        const REAL *packed, const REAL *bias, REAL *c, int64_t ldc, Ahead *ahead) {
   int64_t vectors = CN_CEIL_DIV(n, VLEN);
-  for (int64_t v = 0; v < vectors;) {
+  for (int64_t v = 0; v < vectors && !CN_LEFT_UNDONE;) {
     int width = panel_width(vectors - v);
     int64_t columns = n - v * VLEN;
     const Pair *panel = (const Pair *)packed + (v * all + first * width) * VLEN;
@@ -189,7 +190,7 @@ void FN(pairs_add_outer)(int64_t m, int64_t k, int64_t n, const REAL *a, int64_t
     for (int64_t first = 0; first < k; first += INPUTS) {
       int64_t inputs = CN_MIN(INPUTS, k - first);
       pair_rows(a + row * lda + first, lda, rows, inputs, left, INPUTS);
-      for (int64_t v = 0; v < vectors;) {
+      for (int64_t v = 0; v < vectors && !CN_LEFT_UNDONE;) {
         int width = panel_width(vectors - v);
         int64_t columns = n - v * VLEN;
         REAL *out = c + first * ldc + v * VLEN;

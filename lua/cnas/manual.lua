@@ -10,8 +10,8 @@
 --   - `dtype: string = "f32"` a field of the table `options`; `name?: type` has no default, `name: type` is required
 --
 -- and examples in ```lua blocks, where `expression --> text` states what the prompt would print. Other headings:
--- `## cnas.Tensor:sum(…)` a method, `## cnas.Tensor.dtype: string` a field, `## type cnas.Tensor`, `## type cnas.Son: cnas.Father`,
--- `## module cnas.nn`.
+-- `## cnas.Tensor:sum(…)` a method, `## cnas.Tensor.dtype: string` a field, `## type cnas.Tensor`, `## type
+-- cnas.Controller: cnas.Sampler`, `## module cnas.nn`.
 -- `- inside: `a`, `b`` under a type names methods that are its own business and have no entry.
 -- A test fails for a public name without an entry, an entry without its name, and options that are not the function's.
 

@@ -247,6 +247,7 @@ Line host_edit_line(lua_State *L, const char *prompt, const char *before) {
   sigemptyset(&wake.sa_mask);
   sigaction(SIGWINCH, &wake, &winch);
   sigaction(SIGCONT, &wake, &cont);
+  el_set(edit.el, EL_PREP_TERM, 1); /* in front of the prompt: what is typed on seeing it is for the editor */
   const char *text = el_gets(edit.el, &count);
   sigaction(SIGWINCH, &winch, NULL);
   sigaction(SIGCONT, &cont, NULL);

@@ -41,13 +41,13 @@ static bool unfinished(lua_State *L, int status) {
   return status == LUA_ERRSYNTAX && length >= tail && strcmp(message + length - tail, mark) == 0;
 }
 
-/* Compiles the text on top: its function, or the error, is pushed. */
+/* Compiles the text on top: its function, or the error, is pushed. More lines may make either of the two of it. */
 static int compile(lua_State *L, int environment) {
   size_t length;
   const char *expression = lua_pushfstring(L, "return %s", lua_tolstring(L, -1, &length));
   int status = luaL_loadbufferx(L, expression, length + 7, "=" TYPED_CHUNK, "t");
   lua_remove(L, -2);
-  if (status != LUA_OK) {
+  if (status != LUA_OK && !unfinished(L, status)) {
     lua_pop(L, 1);
     status = luaL_loadbufferx(L, lua_tostring(L, -1), length, "=" TYPED_CHUNK, "t");
   }

@@ -2,7 +2,8 @@
 **
 ** A signal is a wish (base/interrupt.h). A run that looks for it between batches stops in good order and is left alone.
 ** A program that does not look within the grace (longer for one whose looks have been far apart), or that gets a second
-** signal, is interrupted by an error raised from a debug hook; a third signal ends the process as it would without us.
+** signal, is interrupted by an error raised from a debug hook, or by the kernel that runs; a third signal ends the
+** process as it would without us.
 ** A hook belongs to one coroutine, so the handler must know which one is running: resume and wrap tell. */
 #include <errno.h>
 #include <lualib.h>
@@ -30,6 +31,7 @@ static void hook(lua_State *L, lua_Debug *unused) {
   lua_sethook(L, NULL, 0, 0);
   if (!ripe) return;
   int signal = cn_interrupt_requested(); /* seen from here on: an error is under way */
+  atomic_store(&cn_interrupt_at_once, false);
   cnL_raise(L, CN_EINTERRUPTED, signal == SIGTERM ? "interrupted by SIGTERM" : "interrupted");
 }
 
@@ -38,10 +40,13 @@ static void on_signal(int signal_number) {
   int saved = errno;
   if (!pthread_equal(pthread_self(), main_thread)) {
     pthread_kill(main_thread, signal_number);
-  } else if (cn_interrupt_note(signal_number) > 2) {
-    signal(signal_number, SIG_DFL);
-    raise(signal_number);
   } else {
+    int count = cn_interrupt_note(signal_number);
+    if (count > 2) {
+      signal(signal_number, SIG_DFL);
+      raise(signal_number);
+    }
+    if (count == 2 || grace == 0) atomic_store(&cn_interrupt_at_once, true);
     lua_sethook(running, hook, HOOK_MASK, HOOK_EVERY);
     if (running != main_state) lua_sethook(main_state, hook, HOOK_MASK, HOOK_EVERY);
   }

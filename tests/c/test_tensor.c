@@ -141,7 +141,7 @@ static void test_print(void **state) {
   ((float *)cn_tensor_data(x))[2] = __builtin_nanf("");
   char *text = NULL;
   assert_int_equal(cn_tensor_format(&text, x), CN_OK);
-  assert_string_equal(text, "f32 (4) on cpu, from -2.5 to 3, 1 NaN\n{   1 -2.5  nan    3}");
+  assert_string_equal(text, "f32 (4) on cpu, from -2.5 to 3, mean 0.5, 1 NaN\n{   1 -2.5  nan    3}");
   cn_free(text);
   cn_tensor_unref(x);
 }

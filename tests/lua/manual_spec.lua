@@ -232,3 +232,78 @@ A field.
     T.equal(manual.search("kendall")[1].name, "cnas.metric.kendall")
   end)
 end)
+
+T.describe("the stubs for editors", function()
+  T.it("are those of the manual", function()
+    local path = cnas.home .. "/lua/stubs/cnas.lua"
+    if not cnas.file.exists(path) then T.skip("no stubs beside the library") end
+    if T.read(path) ~= require "cnas.manual_stubs" () then
+      error("lua/stubs/cnas.lua is not what the manual says: run cnas recipes/manual.lua --stubs", 0)
+    end
+  end)
+
+  T.it("are Lua that defines what the library has", function()
+    local text = require "cnas.manual_stubs" ()
+    local stubs = assert(load(text, "=stubs"))()
+    T.equal(type(stubs.zeros), "function")
+    T.equal(type(stubs.nn.conv2d), "function")
+    T.contains(text, "---@class cnas.Controller: cnas.Sampler")
+    T.contains(text, "---@field channels? integer of the first cells; each reduction doubles them (default 16)")
+    T.contains(text, "---@param options cnas.supernet.options")
+    T.contains(text, "function Tensor:relu() end")
+  end)
+end)
+
+T.describe("the manual as HTML", function()
+  local files, anchors = require "cnas.manual_html" (), {}
+  for _, file in ipairs(files) do
+    anchors[file[1]] = {}
+    for id in file[2]:gmatch 'id="([^"]*)"' do anchors[file[1]][id] = true end
+  end
+
+  T.it("has no dead links, and needs nothing from elsewhere", function()
+    local dead = {}
+    for _, file in ipairs(files) do
+      for target in file[2]:gmatch 'href="([^"]*)"' do
+        local page, id = target:match "^([^#]*)#?(.*)$"
+        page = page == "" and file[1] or page
+        if not anchors[page] or id ~= "" and not anchors[page][id] then dead[#dead + 1] = file[1] .. ": " .. target end
+      end
+      T.equal(file[2]:match "https?:" or file[2]:match "<script", nil)
+    end
+    list(dead, "dead links")
+  end)
+
+  T.it("closes what it opens", function()
+    for _, file in ipairs(files) do
+      local open = {}
+      for slash, name in file[2]:gmatch "<(/?)(%a%w*)" do
+        if name ~= "meta" then
+          if slash == "" then open[#open + 1] = name
+          else T.equal({ file[1], table.remove(open) }, { file[1], name }) end
+        end
+      end
+      T.equal(#open, 0, file[1])
+    end
+  end)
+
+  T.it("is written by the recipe", function()
+    local folder = T.folder()
+    local status, out = T.run { "recipes/manual.lua", "-o", folder .. "/manual" }
+    T.equal({ status, out }, { 0, ("%d pages: %s/manual/index.html\n"):format(#files, folder) })
+    T.equal(T.read(folder .. "/manual/index.html"), files[1][2])
+    T.equal((T.run { "recipes/manual.lua" }), 2)
+  end)
+end)
+
+T.describe("an example of the README", function()
+  local text = T.read(cnas.home .. "/README.md")
+  local n = 0
+  for code in text:gmatch "```lua\n(.-)```" do
+    n = n + 1
+    T.it(("number %d runs"):format(n), function()
+      local status, _, err = T.run { "-e", code, cwd = T.folder() }
+      T.equal({ status, err }, { 0, "" })
+    end)
+  end
+end)
