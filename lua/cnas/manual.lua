@@ -200,6 +200,10 @@ end
 
 -- ---- the whole ----
 
+-- In which order pages are read; others follow by name.
+local order = { "tensors", "operations", "random", "modules", "optimizers", "networks", "profile", "data", "search",
+                "searches", "runs", "files", "onnx", "processes", "program" }
+
 local folder = debug.getinfo(1, "S").source:match "^@(.*)%.lua$"
 local pages, byname, aliases
 
@@ -212,6 +216,13 @@ local function load_all()
       pages[#pages + 1] = page
     end
   end
+  local rank = {}
+  for i, name in ipairs(order) do rank[name] = i end
+  table.sort(pages, function(a, b)
+    local ra, rb = rank[a.name] or math.huge, rank[b.name] or math.huge
+    if ra ~= rb then return ra < rb end
+    return a.name < b.name
+  end)
   for _, page in ipairs(pages) do
     for _, entry in ipairs(page.entries) do
       if byname[entry.name] then error(("manual: %s has two entries"):format(entry.name), 0) end
@@ -232,7 +243,7 @@ local function load_all()
   end
 end
 
---- All pages, by file name: { name =, title =, text = paragraphs, entries = }.
+--- All pages, in order: { name =, title =, text = paragraphs, entries = }.
 function manual.pages()
   if not pages then load_all() end
   return pages

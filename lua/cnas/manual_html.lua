@@ -22,6 +22,8 @@ nav .names a { padding-left: 1em; font-size: 0.9em; overflow-wrap: anywhere; }
 main { padding: 1.2em 2em 4em; max-width: 56rem; min-width: 0; }
 section { border-top: 1px solid var(--line); margin-top: 1.6em; padding-top: 0.4em; scroll-margin-top: 1em; }
 h1 { margin-top: 0; } h2 { font: 600 1em/1.5 ui-monospace, "DejaVu Sans Mono", monospace; overflow-wrap: anywhere; }
+h2 a { color: var(--ink); } .index h2 { font: 600 1.25em/1.4 system-ui, sans-serif; }
+.index p.names { display: flex; flex-wrap: wrap; gap: 0.1em 1.1em; }
 h2 .kind { color: var(--soft); font-weight: 400; }
 dl { display: grid; grid-template-columns: minmax(8rem, max-content) 1fr; gap: 0.2em 1.2em; }
 dt { font-family: ui-monospace, "DejaVu Sans Mono", monospace; font-size: 0.875em; } dd { margin: 0; }
@@ -143,8 +145,8 @@ local function index_text()
         names[#names + 1] = ('<a href="%s">%s</a>'):format(place(entry), escape(entry.name:gsub("^cnas%.", "")))
       end
     end
-    out[#out + 1] = ('<section><h1><a href="%s.html">%s</a></h1>\n%s\n<p>%s</p></section>'):format(page.name,
-      escape(page.title), paragraphs({ page.text[1] }), table.concat(names, " &nbsp; "))
+    out[#out + 1] = ('<section class="index"><h2><a href="%s.html">%s</a></h2>\n%s\n<p class="names">%s</p></section>'):format(page.name,
+      escape(page.title), paragraphs(page.text[1] and { page.text[1] } or {}), table.concat(names, "\n"))
   end
   return table.concat(out, "\n")
 end

@@ -171,6 +171,13 @@ function commands.time(text)
   end
 end
 
+--- Says once what surprises everybody once, before the text is run.
+function repl.advise(text)
+  if session.advised or not text:match "^%s*local%s" or text:find("\n", 1, true) then return end
+  session.advised = true
+  io.stderr:write(paint("dim", "(a local is gone after its line: leave 'local' out to keep it)"), "\n")
+end
+
 --- A line took so many seconds: says so where that is wanted.
 function repl.ran(seconds)
   if session.timing then say(paint("dim", repl.duration(seconds))) end

@@ -137,6 +137,14 @@ static void run_chunk(lua_State *L, const Loop *loop) {
   lua_settop(L, base);
 }
 
+/* What the module has to say about a text that is going to be run, on a terminal. */
+static void advise(lua_State *L, const Loop *loop) {
+  if (loop->module == 0 || !loop->terminal) return;
+  lua_getfield(L, loop->module, "advise");
+  lua_pushvalue(L, -3);
+  call_reporting(L, loop, 1, 0);
+}
+
 /* Runs the command whose text is on top, which stays; true when it was to leave. */
 static bool run_command(lua_State *L, const Loop *loop) {
   bool leave = false;
@@ -197,7 +205,10 @@ static int run_loop(lua_State *L, int environment, const char *color) {
     else if (line == LINE_READ && lua_isnil(L, -1)) {
       lua_pop(L, 1);
       leave = run_command(L, &loop);
-    } else if (line == LINE_READ) run_chunk(L, &loop);
+    } else if (line == LINE_READ) {
+      advise(L, &loop);
+      run_chunk(L, &loop);
+    }
     lua_settop(L, base);
     signal = cn_interrupt_state().signal;
     cn_interrupt_clear();

@@ -90,6 +90,10 @@ local MovingAverage = {}
 ---@class cnas.Mean
 local Mean = {}
 
+---The largest number so far: `value`, and in `with` the numbers that belong to it.
+---@class cnas.Best
+local Best = {}
+
 ---The queue of regularized evolution (Real et al., AAAI 2019), in which the oldest dies.
 ---@class cnas.Population
 local Population = {}
@@ -101,6 +105,22 @@ local NasBench201 = {}
 ---A search under way: `best`, the best row so far, `best_reward`, `queries`, `spent` seconds.
 ---@class cnas.NasBench201.Task
 local NasBench201_Task = {}
+
+---A search in which no architecture is trained alone: a supernet is trained by architectures drawn uniformly, then architectures are measured with the weights they share. Its parts are fields: `run`, `stages` (one, with everything open); `train_set`, `valid_set`, `test_set`; `space`, `net`, `weights`; `sampler`; `costs`, `reward`, `score`; `finalists`, `front`.
+---@class cnas.OneShot
+local OneShot = {}
+
+---The accuracy of architectures with the shared weights of a supernet: `score(arch)` is 0 … 1. Each is measured once.
+---@class cnas.Score
+local Score = {}
+
+---The best few architectures that a search has seen, each once. `draw` is a function that returns one after the other, the best first.
+---@class cnas.Finalists
+local Finalists = {}
+
+---The items that nobody beats in everything. `seen` counts all that were added; `#front` those that are left.
+---@class cnas.Pareto
+local Pareto = {}
 
 ---Made by `cnas.tensor`, `cnas.zeros` and the like, and by every operation; each operation of ops.def is also a method. Memory goes when nothing uses the tensor any more, or at `close`.
 ---@class cnas.Tensor
@@ -142,6 +162,7 @@ cnas.safetensors = {}
 
 ---Images in files, as u8 tensors (H,W,C), C = 1, 3 or 4.
 ---@class cnas.image_module
+---@field reads_jpeg boolean Whether this program was built with libjpeg-turbo.
 cnas.image = {}
 
 ---Pictures of cells.
@@ -208,6 +229,25 @@ cnas.schedule = {}
 ---@class cnas.dist_module
 ---@field mpi boolean Whether this build can join other processes.
 cnas.dist = {}
+
+---@class cnas.latency.options
+---@field batch? integer images in a batch (default 1)
+---@field height? integer of the images (default 32)
+---@field width? integer of the images; as their height by default
+---@field channels? integer of the images (default 3)
+---@field warmup? integer calls in front that do not count (default 3)
+---@field runs? integer at least so many calls (default 5)
+---@field most? integer at most so many (default 1000)
+---@field seconds? number as many in between as fit in (default 0.2)
+
+---Milliseconds of one call on random images without gradients: the median, the least and the most. `arch` is the path of a supernet; without it the options may stand in its place. A reward may use it; what it gives differs from call to call by some percent, so that a run that uses it is not repeated to the bit.
+---@class cnas.latency_module
+---@overload fun(net: cnas.Module|function, arch?: table, options?: cnas.latency.options): number
+cnas.latency = {}
+
+---The network that a recipe is about: one from a file, or one made of a cell with fresh weights.
+---@class cnas.subject_module
+cnas.subject = {}
 
 ---What the interactive loop does with lines and values.
 ---@class cnas.repl_module
@@ -280,7 +320,7 @@ cnas.controller = {}
 ---@field auxiliary? boolean as for `cnas.network` (default false)
 ---@field height? integer of the images
 ---@field width? integer of the images
----@field latency? function from an architecture to milliseconds, asked once for each
+---@field latency? boolean|function measures milliseconds, or a function from an architecture to them; asked once for each
 
 ---The costs of the evaluation networks of a space's architectures.
 ---@class cnas.costs_module
@@ -311,6 +351,48 @@ cnas.population = {}
 ---@field operations string[] The five operations.
 cnas.nasbench201 = {}
 
+---Opens the run of these options, which must have those of `cnas.oneshot.options`, and makes its parts.
+---@class cnas.oneshot_module
+---@field options table Declarations for `cnas.options`.
+---@field quick table The values of a preset with which a search takes a minute or two.
+---@overload fun(opt: table): cnas.OneShot
+cnas.oneshot = {}
+
+---@class cnas.score.options
+---@field net cnas.Module the supernet
+---@field dataset cnas.Dataset whose images
+---@field batch? integer at a time (default 96)
+---@field images? integer so many (default 10000)
+---@field run? cnas.Run whose progress line counts them
+
+---A new one, on the first images of a dataset without augmentation.
+---@class cnas.score_module
+---@overload fun(options: cnas.score.options): cnas.Score
+cnas.score = {}
+
+---A new list of at most `size`.
+---@class cnas.finalists_module
+---@overload fun(size: integer): cnas.Finalists
+cnas.finalists = {}
+
+---A new set. `aims` says of each value whether it should be "most" or "least".
+---@class cnas.pareto_module
+---@overload fun(aims: table): cnas.Pareto
+cnas.pareto = {}
+
+---Declarations of options that several recipes share, in groups: put those you want among the entries of `cnas.options`.
+---@class cnas.declared_module
+---@field data table The dataset and its split.
+---@field supernet table The supernet and how its weights are trained.
+---@field controller table Size, learning rate and loss of a controller.
+---@field guards table What may not be sampled.
+---@field costs table What architectures may cost, and what the reward makes of it.
+cnas.declared = {}
+
+---The option --seeds of every recipe with a run folder: it runs once for each seed, in a subfolder of its own.
+---@class cnas.seeds_module
+cnas.seeds = {}
+
 ---@class cnas.data.load.options
 ---@field root? string folder of the files (default "data")
 ---@field split? number the part of the training set that is trained on; the rest is for validation (default 1)
@@ -321,14 +403,22 @@ cnas.nasbench201 = {}
 ---@field url? string from where; known for the named sets
 ---@field md5? string their checksum; known for the named sets
 ---@field progress? function (bytes, total), which may return false to stop the download
+---@field max_bad? integer of photographs: files of a set that may turn out bad; they are left out (default 0)
+---@field only? string of photographs: "train" or "test" is all that is wanted; the rest is nil and need not be there
 
 ---Training, validation and test set of a dataset in `cnas.data.sets`.
+---
+---Photographs are folders with one folder for each class, in root/train and root/val: "imagenet", and "folder" for any others.
 ---@param name string
 ---@param options? cnas.data.load.options
 ---@return cnas.Dataset
 ---@return cnas.Dataset
 ---@return cnas.Dataset
 function cnas.data.load(name, options) end
+
+---Called for a file that a loader left out; prints on the standard error output. Put a function of yours there to hear of it instead.
+---@param message string
+function cnas.data.on_bad(message) end
 
 ---@class cnas.data.loader.options
 ---@field dataset cnas.Dataset of which
@@ -338,21 +428,34 @@ function cnas.data.load(name, options) end
 ---@field pass? integer number of the pass (default 1)
 ---@field start? integer the batch to begin with (default 1)
 ---@field shuffle? boolean in random order (default false)
----@field augment? boolean|table true: crop 4 and flip; or { crop =, flip =, cutout = }
+---@field augment? boolean|table true: crop 4 and flip; or { crop =, flip =, cutout = }; for photographs see below
 ---@field drop_last? boolean leave out a last batch that is not whole (default false)
----@field threads? integer that prepare batches; 0: the caller does (default 1)
+---@field threads? integer that prepare batches, 1, or of photographs `cnas.threads()`; 0: the caller does
 ---@field shard? integer the part of every batch that is ours (default 1)
 ---@field shards? integer of so many, which together read what one loader would (default 1)
+---@field on_bad? function (message), called for a file that is left out because it cannot be decoded; default `cnas.data.on_bad`
 
 ---An iterator over the batches of one pass, for a `for` loop: x (N,H,W,C) f32, normalised, and y (N) i64. What it gives is a function of seed, stream and pass alone.
+---
+---Photographs become squares. `augment = false` makes the shorter side 256 and takes the middle 224; `true` trains as published for ImageNet: a random part, resized to 224 (RandomResizedCrop), colour jitter, flip. A table changes that: `{ size = 224, scale = { 0.08, 1 }, ratio = { 3/4, 4/3 }, flip = true, jitter = { 0.4, 0.4, 0.4, 0.2 }, cutout = 0, exact = false }`, or with `resize = 256` the evaluation. Bytes are those of PIL and torchvision; in training a JPEG is decoded at a fraction of its size where the part is four times larger than needed, unless `exact`.
 ---@param options cnas.data.loader.options
 ---@return cnas.Loader
 function cnas.data.loader(options) end
 
----The bytes of image i: u8 (H,W,C).
+---The bytes of image i: u8 (H,W,C). Photographs have sizes of their own.
 ---@param i integer
 ---@return cnas.Tensor
 function Dataset:image(i) end
+
+---Where the file of a photograph is; nil for images that are in memory.
+---@param i integer
+---@return string|nil
+function Dataset:path(i) end
+
+---What was said of the files that could not be decoded so far, from the from-th on.
+---@param from? integer
+---@return string[]
+function Dataset:bad(from) end
 
 ---Its class, 0 … classes-1.
 ---@param i integer
@@ -404,6 +507,17 @@ function cnas.datasets.shapes(seed, set, count) end
 ---@return cnas.Dataset
 ---@return cnas.Dataset
 function cnas.datasets.cifar(classes, root, options) end
+
+---@class cnas.datasets.folder.options
+---@field root string the folder of the class folders
+---@field name? string of the dataset (default "folder")
+---@field classes? cnas.Dataset a dataset of folders whose classes count, by name
+---@field max_bad? integer files that may turn out bad (default 0)
+
+---The JPEG and PNG files of class folders: a class is a folder of `root`, its number the rank of its name. What a file holds is seen when it is decoded, its extension means nothing.
+---@param options cnas.datasets.folder.options
+---@return cnas.Dataset
+function cnas.datasets.folder(options) end
 
 ---The same as `cnas.data.loader`.
 ---@param options cnas.data.loader.options
@@ -562,10 +676,29 @@ function cnas.safetensors.save(path, tensors, metadata) end
 ---@return table
 function cnas.safetensors.load(path) end
 
----From a file.
+---From a PNG or JPEG file, whatever its name says.
 ---@param path string
 ---@return cnas.Tensor
 function cnas.image.load(path) end
+
+---@class cnas.image.transform.options
+---@field size? integer height and width of the result (default 224)
+---@field resize? integer what the shorter side becomes before the middle is taken (default 256)
+---@field part? number[] { x, y, width, height } that is resized instead of the middle
+---@field changes? table a list of { "brightness"|"contrast"|"saturation"|"hue", factor }, in their order
+---@field exact? boolean decode a JPEG in full size also for a part that is four times too large (default false)
+
+---A file's picture as loaders make it, u8 (size,size,3): the middle, or a part with changed colours, as PIL and torchvision.
+---@param bytes string
+---@param options? cnas.image.transform.options
+---@return cnas.Tensor
+function cnas.image.transform(bytes, options) end
+
+---What a JPEG or PNG file is, all of it decoded: { format =, colour =, width =, height =, bits =, alpha =, progressive =, orientation =, warnings = }. An error of code "data", which begins with the name, when it cannot be decoded.
+---@param bytes string
+---@param name? string
+---@return table
+function cnas.image.inspect(bytes, name) end
 
 ---To a PNG file.
 ---@param path string
@@ -945,6 +1078,18 @@ function cnas.supernet(options) end
 ---@return cnas.Module
 function cnas.network(options) end
 
+---@class cnas.foresee.options
+---@field make function builds the network, which gives logits and perhaps auxiliary logits
+---@field batch integer images at a time
+---@field height integer of an image
+---@field width integer of an image
+---@field channels? integer of an image (default 3)
+
+---How many bytes tensors will hold at most while a network is trained, with all that is alive now; found from two steps on a part of a batch.
+---@param options cnas.foresee.options
+---@return integer
+function cnas.foresee(options) end
+
 ---@class cnas.cost.network.options
 ---@field genotype table|string or a published name
 ---@field space? cnas.Space for operations of your own
@@ -997,12 +1142,13 @@ function cnas.model.open(what, options) end
 ---@field auxiliary? boolean an auxiliary head
 ---@field prefix? string under which name a PyTorch file has the tensors, as "model" or "ema.state"
 
----The same for a file alone, of any format.
+---The same for a file alone, of any format. `about`, when given, says what the network is: the file is not asked.
 ---@param path string
 ---@param options? cnas.model.open_file.options
+---@param about? table
 ---@return cnas.Module
 ---@return table
-function cnas.model.open_file(path, options) end
+function cnas.model.open_file(path, options, about) end
 
 ---The same as `cnas.pretrained`.
 ---@param name string
@@ -1026,11 +1172,15 @@ function cnas.pretrained.fetch(name, options) end
 ---@return string
 function cnas.pretrained.folder() end
 
----The tensors of a file by name, in PyTorch's layout, and its metadata.
+---@class cnas.model.read.options
+---@field prefix? string under which name a PyTorch file has the tensors, as "model" or "ema.state"
+
+---The tensors of a file by name, in PyTorch's layout, and its metadata: the texts of a safetensors file, or what a PyTorch file has beside the tensors. There, a checkpoint's tensors are looked for under the usual names (state_dict, model, …). "module." in front of all names is taken off; the metadata's `note` tells.
 ---@param path string
+---@param options? cnas.model.read.options
 ---@return table
 ---@return table
-function cnas.model.read(path) end
+function cnas.model.read(path, options) end
 
 ---Puts tensors in PyTorch's names and layouts into a network. All must fit, or nothing is put anywhere and the error (code "data") has the lists missing, unexpected and misshapen.
 ---@param net cnas.Module
@@ -1103,6 +1253,10 @@ function cnas.onnx.run(model, x) end
 ---@return number
 ---@return number
 function cnas.onnx.compare(path, f, options) end
+
+---Whether this build reads and writes ONNX files.
+---@return boolean
+function cnas.onnx_model.available() end
 
 ---What a file says.
 ---@param path string
@@ -2531,11 +2685,12 @@ function cnas.schedule.cosine(lr, epochs) end
 ---@return function
 function cnas.schedule.linear(lr, epochs) end
 
----Before `rate`: epochs that rise linearly to its value at the first epoch after them.
+---Before `rate`: epochs that rise linearly to its value at the first epoch after them. Of `all` epochs, when that is given, there must be one.
 ---@param rate function
 ---@param epochs integer
+---@param all? integer
 ---@return function
-function cnas.schedule.warmup(rate, epochs) end
+function cnas.schedule.warmup(rate, epochs, all) end
 
 ---Joins the other processes, on the first call.
 ---@return cnas.World
@@ -2554,6 +2709,82 @@ function World:allreduce(tensor) end
 ---@param root? integer
 ---@return cnas.Tensor|string
 function World:broadcast(value, root) end
+
+---@class cnas.latency.time.options
+---@field warmup? integer calls in front that do not count (default 3)
+---@field runs? integer at least so many calls (default 5)
+---@field most? integer at most so many (default 1000)
+---@field seconds? number as many in between as fit in (default 0.2)
+
+---The same of any function without arguments.
+---@param f function
+---@param options? cnas.latency.time.options
+---@return number
+---@return number
+---@return number
+function cnas.latency.time(f, options) end
+
+---The middle one; the list is sorted.
+---@param list number[]
+---@return number
+function cnas.latency.median(list) end
+
+---@class cnas.profile.options
+---@field layers integer cells of the network
+---@field genotype? table of an evaluation network
+---@field arch? table the path of a supernet
+---@field space? cnas.Space of a supernet
+---@field batch? integer images in a batch (default 16)
+---@field height? integer of the images (default 32)
+---@field width? integer of the images; as their height by default
+---@field channels? integer of the images (default 3)
+---@field classes? integer of the network (default 10)
+---@field train? boolean measure a training step too (default true)
+---@field runs? integer calls of which medians are taken (default 5)
+---@field warmup? integer calls in front that do not count (default 2)
+
+---Parameters, multiply-adds, time and memory of a network by part. Weights and statistics are left as they are. Returns { batch =, height =, width =, threads =, isa =, parameters =, conv_macs =, linear_macs =, forward = { ms =, least_ms =, most_ms =, bytes_peak =, rows_ms = }, train = the same, parts = { { root =, part =, cell =, kind =, operation =, from =, to =, parameters =, macs =, forward_ms =, train_forward_ms =, train_backward_ms =, bytes_made =, bytes_peak = }, … }, operations =, cells = }; the last two are sums of parts by name. Layers run as blocks: the last batch normalisation of an operation is done by the sum of the node that reads it, and inputs of cells that are made of one image together are laid to the first of them.
+---@param net cnas.Module
+---@param options cnas.profile.options
+---@return table
+function cnas.profile(net, options) end
+
+---@class cnas.Module.costs.options
+---@field height? integer of the image (default 32)
+---@field width? integer of the image; as its height by default
+
+---What each module that a call of a network or supernet runs adds to its cost for one image: a list of { at =, kind =, parameters =, conv_macs =, linear_macs =, shape = }. A module comes behind those within it, which it includes; shape is what it gives. `arch` is the path of a supernet, where an operation used twice on an edge comes twice; a network takes the options alone.
+---@param arch? table
+---@param options? cnas.Module.costs.options
+---@return table[]
+function Module:costs(arch, options) end
+
+---The rows that f() runs: a list of { at =, row =, backward =, calls =, seconds =, bytes_made =, bytes_peak = } with a field bytes_peak. `at` is the name of the innermost module that was called, in `module`: "" for itself, nil for none of it. Gradients are laid to the module whose they are. bytes_made are of the results, bytes_peak is the most that was in use while one of the calls ran.
+---@param f function
+---@param module? cnas.Module
+---@return table[]
+function cnas.timed_rows(f, module) end
+
+---@class cnas.places.options
+---@field layers integer cells of the network
+---@field genotype? table of an evaluation network
+---@field space? cnas.Space of a supernet
+
+---A function from a place of a network to what stands there: "cells.3._ops.2.op" to { root = "cells.3._ops.2", part = "operation", cell = 3, kind = "normal", operation = "sep_conv_3x3", from = 0, to = 3 }. Parts are stem, input (of a cell), operation, node (a cell's sums), pool, classifier and auxiliary; nil for anything else.
+---@param options cnas.places.options
+---@return function
+function cnas.places(options) end
+
+---What is given to `cnas.options`, with the options model, arch, channels, layers, classes and imagenet in front.
+---@param spec table
+---@return table
+function cnas.subject.declare(spec) end
+
+---The network that such options ask for, in evaluation, and what is known about it: genotype, channels, layers, classes, imagenet, size, fresh (its weights are not from a file), and what its file says.
+---@param opt table
+---@return cnas.Module
+---@return table
+function cnas.subject.open(opt) end
 
 ---The version.
 ---@type string
@@ -2808,8 +3039,9 @@ function Run:epochs(name, count) end
 ---@field augment? boolean|table as for `cnas.data.loader` (default true)
 ---@field shuffle? boolean in random order (default true)
 ---@field drop_last? boolean leave out a last batch that is not whole (default false)
+---@field accumulate? integer batches to a step (default 1)
 
----Loops over one pass of a dataset: x (N,H,W,C) f32, y (N) i64. Each pass of a run draws its own order and augmentation.
+---Loops over one pass of a dataset: x (N,H,W,C) f32, y (N) i64. Each pass of a run draws its own order and augmentation. With `accumulate` several batches make one step: then come, behind x and y, the batch's share of the step's images and whether it is the step's last, and the gradients of share * loss, summed over a step, are those of one large batch. A run is saved and stopped between steps alone.
 ---@param dataset cnas.Dataset
 ---@param batch integer
 ---@param options? cnas.Run.batches.options
@@ -2820,12 +3052,63 @@ function Run:batches(dataset, batch, options) end
 ---@param values table
 function Run:log(values) end
 
+---The means, by name, of what was logged in the present epoch so far.
+---@return table
+function Run:means() end
+
+---Prints a line that stays.
+---@param text string
+function Run:say(text) end
+
+---The cell that `what` stands for and its label, as `cnas.arch`. The run keeps it in genotypes/cell.json, drawn, and takes that one when it is resumed.
+---@param what string|table
+---@return cnas.Genotype
+---@return string
+function Run:arch(what) end
+
+---@class cnas.Run.announce.options
+---@field batch integer images at a time
+---@field height integer of an image
+---@field width integer of an image
+
+---Says how large the networks are that `make(rng)` builds, and how much memory training them will take: `{ parameters =, conv_macs =, linear_macs =, memory = }`, auxiliary heads left out.
+---@param label string
+---@param make function
+---@param options cnas.Run.announce.options
+---@return table
+function Run:announce(label, make, options) end
+
+---@class cnas.Run.init.options
+---@field arch? string|table the cell of a file that does not say it
+---@field new_classifier? boolean classifiers stay as they were drawn, for other classes (default false)
+
+---Gives the network of a run that begins the weights of another, as `cnas.model.open` finds it. An auxiliary head that is not there stays as it was drawn. A resumed run has weights of its own: nothing happens.
+---@param net cnas.Module
+---@param what string
+---@param options cnas.Run.init.options
+function Run:init(net, what, options) end
+
+---Writes the network as weights/NAME.safetensors in the run's folder, as `cnas.model.save`.
+---@param name string
+---@param net cnas.Module
+---@param about table
+function Run:save_model(name, net, about) end
+
+---The end: writes summary.json, with `results`, and says so. False when the run was complete before. A loop over stages ends with it by itself.
+---@param results? table
+---@return boolean
+function Run:finish(results) end
+
 ---@class cnas.Run.derive.options
 ---@field rounds? integer how often the best is chosen; the best of these is returned (default 3)
 ---@field samples? integer from so many (default 10)
 ---@field images? integer measured on so many (default 10000)
 ---@field batch? integer at a time (default 96)
 ---@field compare_uniform? boolean also the mean accuracy of uniform samples (default false)
+---@field score? cnas.Score what measures them instead
+---@field reward? function of accuracy and architecture, by which they are chosen
+---@field costs? cnas.Costs recorded with the chosen one
+---@field front? cnas.Pareto to which they are added, and which is written to pareto.json
 
 ---The best of the architectures that a controller proposes at the end of a stage, by accuracy on the validation set, with that accuracy. Writes genotypes/stage-N.json and drawings.
 ---@param stage table
@@ -2993,6 +3276,18 @@ function Mean:state() end
 ---@param state table
 function Mean:load(state) end
 
+---Calling it with a number, and a table of numbers that belong to it, says whether it is larger than all before.
+---@return cnas.Best
+function cnas.metric.best() end
+
+---For a run to keep.
+---@return table[]
+function Best:state() end
+
+---Gives back a state.
+---@param state table
+function Best:load(state) end
+
 ---Kendall's tau-b of two lists: 1 where they order everything alike, -1 in reverse; nil where a list has no two different numbers.
 ---@param a number[]
 ---@param b number[]
@@ -3096,6 +3391,157 @@ function NasBench201_Task:open() end
 ---@param choices integer[]
 ---@return number
 function NasBench201_Task:query(choices) end
+
+---The same as `cnas.oneshot`.
+---@param opt table
+---@return cnas.OneShot
+function cnas.oneshot.new(opt) end
+
+---One pass over the training split: an architecture for each batch, drawn uniformly or by `sample`.
+---@param sample? function
+function OneShot:train(sample) end
+
+---The reward of an architecture on the validation split. Notes it among the finalists, in the front and in the epoch's means.
+---@param arch table
+---@return number
+function OneShot:measure(arch) end
+
+---The last choice: the best of the finalists and its accuracy; writes the genotype, drawings and the front.
+---@param stage table
+---@return cnas.Genotype
+---@return number
+function OneShot:derive(stage) end
+
+---The same as `cnas.score`.
+---@param options cnas.score.options
+---@return cnas.Score
+function cnas.score.new(options) end
+
+---The fraction of the first images that a path classifies rightly, and how many they were.
+---@param net cnas.Module
+---@param arch table
+---@param dataset cnas.Dataset
+---@param batch integer
+---@param images integer
+---@return number
+---@return integer
+function cnas.score.accuracy_of(net, arch, dataset, batch, images) end
+
+---Forgets what was measured: the weights have changed.
+function Score:forget() end
+
+---The same as `cnas.finalists`.
+---@param size integer
+---@return cnas.Finalists
+function cnas.finalists.new(size) end
+
+---It is among the finalists if it is better than the worst of them.
+---@param arch table
+---@param reward number
+function Finalists:add(arch, reward) end
+
+---The best reward so far and its architecture.
+---@return number?
+---@return cnas.Genotype|nil
+function Finalists:best() end
+
+---For a run to keep.
+---@return table[]
+function Finalists:state() end
+
+---Gives back a state.
+---@param state table
+function Finalists:load(state) end
+
+---The same as `cnas.pareto`.
+---@param aims table
+---@return cnas.Pareto
+function cnas.pareto.new(aims) end
+
+---Adds an item, which is whatever JSON can say; true when nobody there is as good in everything. Those that it beats leave.
+---@param item any
+---@param values table
+---@return boolean
+function Pareto:add(item, values) end
+
+---The members { item =, values = }, sorted by the value with that name, the best first.
+---@param name? string
+---@return table[]
+function Pareto:list(name) end
+
+---Writes pareto.json into the run's folder.
+---@param run cnas.Run
+function Pareto:write(run) end
+
+---For a run to keep.
+---@return table[]
+function Pareto:state() end
+
+---Gives back a state.
+---@param state table
+function Pareto:load(state) end
+
+---@class cnas.Costs.reward.options
+---@field parameters? number a target
+---@field macs? number a target
+---@field latency? number a target, in milliseconds
+---@field price? number the exponent (default 0.07)
+
+---A function of accuracy and architecture: accuracy times (cost / target) ^ -price for each target given, as in MnasNet (Tan et al., CVPR 2019).
+---@param options? cnas.Costs.reward.options
+---@return function
+function Costs:reward(options) end
+
+---What a Pareto set of accuracy and these costs aims at.
+---@return table
+function Costs:aims() end
+
+---Milliseconds of one image through the architecture's network, which is built for it.
+---@param arch table
+---@return number
+function Costs:measure_latency(arch) end
+
+---The costs that a recipe with the options `cnas.declared.costs` means; with `paid`, the reward of its targets, and `accept`, which keeps to --max-latency (nil without it).
+---@param opt table
+---@param space cnas.Space
+---@param classes integer
+---@return cnas.Costs
+function cnas.costs.declared(opt, space, classes) end
+
+---Other defaults, and `about`, for the options that are read next: a recipe that is another one with other settings says them and then runs it, as recipes/enas.lua does.
+---@param values table
+function cnas.options.defaults(values) end
+
+---The run folder that the options mean.
+---@param opt table
+---@return string
+function cnas.options.folder(opt) end
+
+---Runs the recipe words[0] with the command line `words` for `opt.seeds` seeds, and prints what they say together.
+---@param opt table
+---@param words string[]
+---@param folder string
+---@param seed_given? boolean
+function cnas.seeds.run(opt, words, folder, seed_given) end
+
+---What the runs in folder/seed-S say together: { runs =, spread = { NAME = { mean =, deviation =, count = } } }, and the names; also written to folder/seeds.json.
+---@param folder string
+---@param first integer
+---@param count integer
+---@return table
+---@return string[]
+function cnas.seeds.summary(folder, first, count) end
+
+---A table with the entries of both: those of `more` come first.
+---@param t table
+---@param more table
+---@return table
+function cnas.args.with(t, more) end
+
+---Loops over architectures 1 … count that are measured one after the other, each a step of the run: it saves and stops between two of them.
+---@param count integer
+---@return function
+function Run:candidates(count) end
 
 ---@class cnas.tensor.options
 ---@field dtype? string f32, f64, bf16, i64 or u8; a value that does not fit a whole type is an error (default "f32")

@@ -45,6 +45,7 @@ static void expressions_are_printed_and_control_d_leaves(void **state) {
   enter(&t, "_ * 21", "42");
   enter(&t, "cnas.zeros(2, 3)", "f32 (2,3) on cpu");
   enter(&t, "{ b = 2, a = 1 }", "{ a = 1, b = 2 }");
+  enter(&t, "local gone = 1", "leave 'local' out");
   leave(&t);
 }
 

@@ -90,6 +90,7 @@ local probes = {
   ["cnas.Optimizer:step"] = function(o) cnas.optim.sgd({ w }, { lr = 1 }):step(nil, o) end,
   ["cnas.data.load"] = function(o) cnas.data.load("shapes", o) end,
   ["cnas.datasets.cifar"] = function(o) cnas.datasets.cifar(10, "nowhere", o) end,
+  ["cnas.model.read"] = function(o) cnas.model.read("nowhere", o) end,
   ["cnas.model.open"] = function(o) cnas.model.open("nowhere", o) end,
   ["cnas.model.read"] = function(o) cnas.model.read("nowhere", o) end,
   ["cnas.pretrained.fetch"] = function(o) cnas.pretrained.fetch("cnas_imagenet", o) end,
@@ -296,13 +297,25 @@ T.describe("the manual as HTML", function()
   end)
 end)
 
+-- A trained network in `folder`, under the names that the README's examples have for one.
+local function prepare(folder)
+  local about = { genotype = cnas.genotype.named "CNAS", channels = 4, layers = 2, classes = 10, in_channels = 3,
+                  imagenet = false, auxiliary = false }
+  local net = cnas.network { genotype = about.genotype, channels = 4, layers = 2 }
+  cnas.file.mkdir(folder .. "/runs/evaluate/weights")
+  cnas.model.save(folder .. "/runs/evaluate/weights/best.safetensors", net, about)
+  cnas.model.save(folder .. "/checkpoint.pth", net, about) -- what is in a file counts, not its name
+end
+
 T.describe("an example of the README", function()
   local text = T.read(cnas.home .. "/README.md")
   local n = 0
   for code in text:gmatch "```lua\n(.-)```" do
     n = n + 1
     T.it(("number %d runs"):format(n), function()
-      local status, _, err = T.run { "-e", code, cwd = T.folder() }
+      local folder = T.folder()
+      if code:find("runs/evaluate", 1, true) then prepare(folder) end
+      local status, _, err = T.run { "-e", "cnas = require 'cnas'\n" .. code, cwd = folder }
       T.equal({ status, err }, { 0, "" })
     end)
   end
