@@ -7,7 +7,6 @@
 #include "kernels/cpu/block_pointwise.h"
 #include "kernels/cpu/gemm.h"
 #include "kernels/cpu/shares.h"
-#include "kernels/cpu/undone.h"
 
 #define STRIP 8192       /* elements of the sources in a strip: half of a level-1 cache, where */
 #define LEAST 32         /* pixels, at least, */
@@ -111,7 +110,7 @@ CnErr FN(pointwise_run)(const Pointwise *b) {
     REAL *x = packed + (size_t)b->grids * matrix + (size_t)thread_index() * scratch, *result = x + taken;
     int64_t begin, end;
     piece_range(strips, pieces, piece, &begin, &end);
-    for (int64_t strip = begin; strip < end && !CN_LEFT_UNDONE; strip++) {
+    for (int64_t strip = begin; strip < end; strip++) {
       int64_t first = strip * rows, count = CN_MIN(rows, b->pixels - first);
       Ahead ahead = { 0 };
       if (first + count < b->pixels)

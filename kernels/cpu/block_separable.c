@@ -11,7 +11,6 @@
 #include "kernels/cpu/depthwise.h"
 #include "kernels/cpu/gemm.h"
 #include "kernels/cpu/shares.h"
-#include "kernels/cpu/undone.h"
 
 #define PIECES 32                 /* at most; */
 #define LEAST_PIECES 16           /* in backward so few where weights are large, whose sums are work too: */
@@ -220,7 +219,7 @@ CnErr FN(separable_block_forward)(CnCall *call) {
   for (int64_t piece; (piece = shares_take(&shares)) >= 0;) {
     int64_t first, last;
     piece_range(s.units, s.pieces, piece, &first, &last);
-    for (int64_t unit = first; unit < last && !CN_LEFT_UNDONE; unit++) {
+    for (int64_t unit = first; unit < last; unit++) {
       Unit u = unit_of(&s, unit);
       forward_unit(&s, &u, &work.scratch[thread_index()], work.packed, z, work.sums + 2 * piece * s.o);
     }
@@ -328,7 +327,7 @@ CnErr FN(separable_block_backward)(CnCall *call) {
     REAL *partial = work.partial + piece * s.weight_count;
     memset(partial, 0, (size_t)s.weight_count * sizeof(REAL));
     piece_range(s.units, s.pieces, piece, &first, &last);
-    for (int64_t unit = first; unit < last && !CN_LEFT_UNDONE; unit++) {
+    for (int64_t unit = first; unit < last; unit++) {
       Unit u = unit_of(&s, unit);
       backward_unit(&s, &u, &work.scratch[thread_index()], &work, &incoming, partial,
                     factors ? work.sums + 2 * piece * s.c : NULL);

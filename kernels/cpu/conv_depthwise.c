@@ -1,7 +1,6 @@
 /* conv_depthwise.c - row conv2d where every channel has its own kernel: planes and pieces around depthwise.h. */
 #include "kernels/cpu/conv2d.h"
 #include "kernels/cpu/depthwise.h"
-#include "kernels/cpu/undone.h"
 
 #define STRIP 128 /* pixels summed before the weight gradient is rounded into memory */
 
@@ -75,7 +74,7 @@ CnErr FN(conv_depthwise_forward)(const Conv *v) {
     int64_t image = piece / blocks, begin, end;
     Plane *plane = &work.plane[thread_index()], as = input_plane(v, blocks, piece % blocks, &begin, &end);
     plane_lay(plane, &as);
-    for (int64_t row = begin; row < end && !CN_LEFT_UNDONE; row++) {
+    for (int64_t row = begin; row < end; row++) {
       FN(plane_fill)(plane, &reader, v->x + image * v->h * v->w * v->c, reads_until(&work.kernel, row));
       FN(depthwise_rows)(&work.kernel, plane, v->c, v->bias, row, 1, v->ow,
                          v->y + (image * v->oh + row) * v->ow * v->c, 0, v->c);
@@ -96,7 +95,7 @@ static CnErr input_gradient(const Conv *v) {
     Plane *plane = &work.plane[thread_index()], as = gradient_plane(v, blocks, piece % blocks, &begin, &end);
     plane_lay(plane, &as);
     FN(plane_fill)(plane, &reader, v->gy + image * v->oh * v->ow * v->c, v->oh);
-    for (int64_t row = begin; row < end && !CN_LEFT_UNDONE; row++) {
+    for (int64_t row = begin; row < end; row++) {
       int64_t at = (image * v->h + row) * v->w * v->c;
       FN(depthwise_turned_rows)(&work.kernel, plane, v->c, row, 1, v->w, v->gx + at, 0, v->c);
       if (v->relu) mask_gradient(v->gx + at, v->x + at, v->w * v->c);
@@ -122,7 +121,7 @@ static CnErr weight_gradient(const Conv *v) {
   for (int64_t piece = 0; piece < pieces; piece++) {
     int64_t first, last;
     piece_range(units, pieces, piece, &first, &last);
-    for (int64_t unit = first; unit < last && !CN_LEFT_UNDONE; unit++) {
+    for (int64_t unit = first; unit < last; unit++) {
       int64_t image = unit / blocks, strip = CN_MAX(1, STRIP / v->ow), begin, end;
       Plane *plane = &work.plane[thread_index()], as = input_plane(v, blocks, unit % blocks, &begin, &end);
       plane_lay(plane, &as);

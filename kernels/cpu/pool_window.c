@@ -8,7 +8,6 @@
 #include "kernels/cpu/conv2d.h"
 #include "kernels/cpu/pool.h"
 #include "kernels/cpu/shares.h"
-#include "kernels/cpu/undone.h"
 
 #define STRIP 256 /* pixels worked on together: the most that sums are taken of, see block.h */
 
@@ -447,7 +446,7 @@ CnErr FN(pool_forward)(const Pool *v, const Reader *reader, const STORED *x, STO
     int64_t first_unit, last_unit;
     scratch_lay(&s, block + (size_t)thread_index() * size);
     piece_range(units, v->pieces, piece, &first_unit, &last_unit);
-    for (int64_t unit = first_unit; unit < last_unit && !CN_LEFT_UNDONE; unit++) {
+    for (int64_t unit = first_unit; unit < last_unit; unit++) {
       int64_t image = unit / v->blocks, begin, end;
       Forward f = { v, reader, x + image * v->h * v->w * v->c, z + image * v->oh * pitch,
                     v->max ? argmax + image * v->oh * pitch : NULL };
@@ -539,7 +538,7 @@ CnErr FN(pool_backward)(const Pool *v, const Incoming *g, const uint8_t *argmax,
     int64_t first_unit, last_unit;
     scratch_lay(&s, block + (size_t)thread_index() * size);
     piece_range(units, v->pieces, piece, &first_unit, &last_unit);
-    for (int64_t unit = first_unit; unit < last_unit && !CN_LEFT_UNDONE; unit++) {
+    for (int64_t unit = first_unit; unit < last_unit; unit++) {
       int64_t image = unit / v->blocks, begin, end;
       Backward b = { v, g, direct ? NULL : x, v->max ? argmax + image * v->oh * pitch : NULL, image };
       piece_range(v->h, v->blocks, unit % v->blocks, &begin, &end);

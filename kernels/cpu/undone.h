@@ -1,4 +1,4 @@
-/* undone.h - for kernels that may take seconds: whether the user does not wait for the rest.
+/* undone.h - for kernels that may take long, products above all: whether the user does not wait for the rest.
 **
 ** Looked at between two parts of the work. What is then left undone may be left as it is: nobody sees the results of a
 ** row that was interrupted (tensor/watch.h). Not for rows in place. */

@@ -136,8 +136,8 @@ end
 
 local function index_text()
   local out = { "<h1>cnas: the manual</h1>",
-    "<p>Every function and type of the Lua library. At the prompt of <code>cnas -i</code>, <code>?name</code> shows the "
-    .. "same text.</p>" }
+    "<p>Every function and type of the Lua library. At the prompt of <code>cnas -i</code>, <code>?name</code> shows "
+    .. "the same text.</p>" }
   for _, page in ipairs(manual.pages()) do
     local names = {}
     for _, entry in ipairs(page.entries) do
@@ -145,8 +145,8 @@ local function index_text()
         names[#names + 1] = ('<a href="%s">%s</a>'):format(place(entry), escape(entry.name:gsub("^cnas%.", "")))
       end
     end
-    out[#out + 1] = ('<section class="index"><h2><a href="%s.html">%s</a></h2>\n%s\n<p class="names">%s</p></section>'):format(page.name,
-      escape(page.title), paragraphs(page.text[1] and { page.text[1] } or {}), table.concat(names, "\n"))
+    out[#out + 1] = ('<section class="index"><h2><a href="%s.html">%s</a></h2>\n%s\n<p class="names">%s</p></section>')
+      :format(page.name, escape(page.title), paragraphs(page.text[1] and { page.text[1] } or {}), table.concat(names, "\n"))
   end
   return table.concat(out, "\n")
 end

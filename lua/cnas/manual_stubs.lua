@@ -24,8 +24,8 @@ local function put_options(out, entry)
   out[#out + 1] = "---@class " .. options_class(entry.name)
   for _, o in ipairs(entry.options) do
     local default = o.default and (" (default %s)"):format(o.default) or ""
-    out[#out + 1] = ("---@field %s%s %s %s%s"):format(o.name, o.optional and "?" or "", type_text(o.type), o.text, default)
-      :gsub("%s+$", "")
+    out[#out + 1] = ("---@field %s%s %s %s%s")
+      :format(o.name, o.optional and "?" or "", type_text(o.type), o.text, default):gsub("%s+$", "")
   end
   out[#out + 1] = ""
 end
@@ -68,7 +68,9 @@ local function put_function(out, entry, method_of)
   local names = {}
   local params = table.move(entry.params, 1, #entry.params, 1, {})
   if entry.row then
-    for _, o in ipairs(entry.options) do params[#params + 1] = { name = o.name, type = o.type, optional = o.optional } end
+    for _, o in ipairs(entry.options) do
+      params[#params + 1] = { name = o.name, type = o.type, optional = o.optional }
+    end
   end
   for i, p in ipairs(params) do
     if not (again and i == 1) then

@@ -89,8 +89,8 @@ T.describe("completion", function()
 
   T.it("survives any line", function()
     local rng = cnas.rng(1, "lines")
-    local pieces = { "cnas", ".", ":", "{", "}", "(", ")", "[", "]", "'", '"', "sp", " ", "=", ",", "--", "[[", "]]", "\n",
-                     "\\", "1", "x", "..", "?", "ä", "\0", ";", "local", "%" }
+    local pieces = { "cnas", ".", ":", "{", "}", "(", ")", "[", "]", "'", '"', "sp", " ", "=", ",", "--", "[[", "]]",
+                     "\n", "\\", "1", "x", "..", "?", "ä", "\0", ";", "local", "%" }
     for _ = 1, 3000 do
       local words = {}
       for i = 1, rng:integer(12) do words[i] = pieces[rng:integer(#pieces) + 1] end
@@ -119,7 +119,13 @@ T.describe("a session in a pipe", function()
   end)
 
   T.it("lists variables with sizes, but not what was there before", function()
-    local _, out = session "who()\nx = cnas.zeros(256, 1024)\nname = 'n'\nnet = cnas.nn.linear { inp = 3, out = 2 }\n:who\n"
+    local _, out = session [[
+who()
+x = cnas.zeros(256, 1024)
+name = 'n'
+net = cnas.nn.linear { inp = 3, out = 2 }
+:who
+]]
     T.contains(out, "no variables yet\n")
     T.contains(out, "x     cnas.Tensor     1.0 MiB  f32 (256,1024)\n")
     T.contains(out, "net   cnas.Module        32 B  8 parameters\n")
@@ -130,11 +136,20 @@ T.describe("a session in a pipe", function()
 
   T.it("measures time", function()
     local _, out = session ":time on\n1\n:time off\n2\n:time string.rep('ab', 2)\ncnas.repl.time(math.abs, -3)\n"
-    T.truthy(out:match "^timing is on\n1\n[%d.e+]+ %a+\ntiming is off\n2\n[%d.e+]+ %a+\n\"abab\"\n[%d.e+]+ %a+\n3\n$", out)
+    T.equal((out:gsub("[%d.e+]+ [mu]?s\n", "SECONDS\n")),
+      'timing is on\n1\nSECONDS\ntiming is off\n2\nSECONDS\n"abab"\nSECONDS\n3\n')
   end)
 
   T.it("answers questions from the manual", function()
-    local _, out = session "?cnas.supernet\n?x\nx = cnas.zeros(1)\n?x\n?x:backward\nhelp(cnas.nn)\nhelp 'matmul'\nhelp()\n"
+    local _, out = session [[
+?cnas.supernet
+x = cnas.zeros(1)
+?x
+?x:backward
+help(cnas.nn)
+help 'matmul'
+help()
+]]
     T.contains(out, "cnas.supernet(options: table) -> cnas.Module\n")
     T.contains(out, 'precision: string = "f32"')
     T.contains(out, "type cnas.Tensor")
@@ -149,7 +164,13 @@ T.describe("a session in a pipe", function()
   end)
 
   T.it("has short errors, and names a wrong command", function()
-    local _, out, err = session "error 'top'\nf = function() error { code = 'data', message = 'm' } end\nf()\n:tmie\n1\n"
+    local _, out, err = session [[
+error 'top'
+f = function() error { code = 'data', message = 'm' } end
+f()
+:tmie
+1
+]]
     T.equal(out, "1\n")
     T.contains(err, "input:1: top\n")
     T.contains(err, "m\n\tinput:1: in function 'f'\n")
