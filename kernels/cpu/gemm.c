@@ -282,7 +282,7 @@ void FN(gemm_tile_rows_ahead)(int64_t m, int64_t n, int64_t k, const REAL *a, in
 void FN(gemm_pack)(REAL *packed, const REAL *b, int64_t ldb, bool transposed, int64_t k, int64_t n) {
   BY_PAIRS(FN(pairs_pack)(packed, b, ldb, transposed, k, n))
   int64_t vectors = CN_CEIL_DIV(n, VLEN);
-  for (int64_t v = 0; v < vectors;) {
+  for (int64_t v = 0; v < vectors && !CN_LEFT_UNDONE;) {
     int width = panel_width(vectors - v);
     int64_t columns = CN_MIN((int64_t)width * VLEN, n - v * VLEN);
     for (int64_t p = 0; p < k; p++) {

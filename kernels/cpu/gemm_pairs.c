@@ -43,7 +43,7 @@ CN_INLINE void round_row(const REAL *a, int64_t count, Pair *to) {
 void FN(pairs_pack)(REAL *packed, const REAL *b, int64_t ldb, bool transposed, int64_t k, int64_t n) {
   int64_t vectors = CN_CEIL_DIV(n, VLEN), row = transposed ? 1 : ldb, step = transposed ? ldb : 1;
   CnBf16 *to = (CnBf16 *)packed;
-  for (int64_t v = 0; v < vectors;) {
+  for (int64_t v = 0; v < vectors && !CN_LEFT_UNDONE;) {
     int width = panel_width(vectors - v);
     for (int64_t p = 0; p < k; p += 2)
       for (int64_t j = v * VLEN; j < (v + width) * VLEN; j++)

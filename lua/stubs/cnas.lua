@@ -5,6 +5,45 @@
 ---@class cnas
 local cnas = {}
 
+---Made by `cnas.tensor`, `cnas.zeros` and the like, and by every operation; each operation of ops.def is also a method. Memory goes when nothing uses the tensor any more, or at `close`.
+---@class cnas.Tensor
+---@field dtype string The type of the elements.
+---@field device string Where they are kept: cpu, cuda:0, …
+---@field requires_grad boolean Whether gradients flow to or through it. May be set on a tensor that was not computed.
+---@field grad cnas.Tensor|nil The gradient that `backward` left, or nil. May be set.
+---@operator add(cnas.Tensor|number): cnas.Tensor
+---@operator sub(cnas.Tensor|number): cnas.Tensor
+---@operator mul(cnas.Tensor|number): cnas.Tensor
+---@operator div(cnas.Tensor|number): cnas.Tensor
+---@operator pow(number): cnas.Tensor
+---@operator unm: cnas.Tensor
+---@operator len: integer
+---@field [integer] cnas.Tensor
+local Tensor = {}
+
+---A stream of random numbers.
+---@class cnas.Rng
+---@field counter integer How far the stream has come; setting it goes there.
+local Rng = {}
+
+---A layer or a network. `tostring(m)` is its tree.
+---@class cnas.Module
+---@overload fun(x: cnas.Tensor, ...: any): cnas.Tensor
+local Module = {}
+
+---Moves parameters along their gradients. Made by `cnas.optim.sgd` or `cnas.optim.adam`.
+---@class cnas.Optimizer
+---@field lr number The learning rate of the first group; setting it sets all.
+local Optimizer = {}
+
+---A list of operations; `#space` is how many. The numbering is that of the list, then of the names.
+---@class cnas.Space
+local Space = {}
+
+---A plain table { normal = { { "op", from, to }, … }, normal_concat = { … }, reduction =, reduction_concat = }, with methods; a node has two entries, nodes count from 0 with the two inputs as 0 and 1. Two are equal (==) when all of it is. A published name may stand for a genotype everywhere.
+---@class cnas.Genotype
+local Genotype = {}
+
 ---Images with labels; `#d` is how many.
 ---@class cnas.Dataset
 ---@field name string Its name.
@@ -20,55 +59,6 @@ local Dataset = {}
 ---One pass over a dataset; calling it gives the next batch, nil at the end. `#loader` is the number of batches.
 ---@class cnas.Loader
 local Loader = {}
-
----A log made by `cnas.file.log`.
----@class cnas.Log
-local Log = {}
-
----A lock on a folder.
----@class cnas.Lock
-local Lock = {}
-
----A writer of events.
----@class cnas.Events
-local Events = {}
-
----A layer or a network. `tostring(m)` is its tree.
----@class cnas.Module
----@overload fun(x: cnas.Tensor, ...: any): cnas.Tensor
-local Module = {}
-
----A list of operations; `#space` is how many. The numbering is that of the list, then of the names.
----@class cnas.Space
-local Space = {}
-
----A plain table { normal = { { "op", from, to }, … }, normal_concat = { … }, reduction =, reduction_concat = }, with methods; a node has two entries, nodes count from 0 with the two inputs as 0 and 1. Two are equal (==) when all of it is. A published name may stand for a genotype everywhere.
----@class cnas.Genotype
-local Genotype = {}
-
----Moves parameters along their gradients. Made by `cnas.optim.sgd` or `cnas.optim.adam`.
----@class cnas.Optimizer
----@field lr number The learning rate of the first group; setting it sets all.
-local Optimizer = {}
-
----All processes of the run.
----@class cnas.World
----@field rank integer The number of this process, from 0.
----@field size integer How many there are.
-local World = {}
-
----An error that a program may tell apart: `code` and `message`; it prints as its message and has the methods of strings.
----@class cnas.Error
-local Error = {}
-
----A stream of random numbers.
----@class cnas.Rng
----@field counter integer How far the stream has come; setting it goes there.
-local Rng = {}
-
----A run. `folder`, `step`, `progress`, `record`.
----@class cnas.Run
-local Run = {}
 
 ---What may be chosen, and drawing it uniformly: what every search needs. Fields: `rng`, the stream it samples from; `draw` and `uniform`, functions that return one architecture.
 ---@class cnas.Sampler
@@ -122,68 +112,47 @@ local Finalists = {}
 ---@class cnas.Pareto
 local Pareto = {}
 
----Made by `cnas.tensor`, `cnas.zeros` and the like, and by every operation; each operation of ops.def is also a method. Memory goes when nothing uses the tensor any more, or at `close`.
----@class cnas.Tensor
----@field dtype string The type of the elements.
----@field device string Where they are kept: cpu, cuda:0, …
----@field requires_grad boolean Whether gradients flow to or through it. May be set on a tensor that was not computed.
----@field grad cnas.Tensor|nil The gradient that `backward` left, or nil. May be set.
----@operator add(cnas.Tensor|number): cnas.Tensor
----@operator sub(cnas.Tensor|number): cnas.Tensor
----@operator mul(cnas.Tensor|number): cnas.Tensor
----@operator div(cnas.Tensor|number): cnas.Tensor
----@operator pow(number): cnas.Tensor
----@operator unm: cnas.Tensor
----@operator len: integer
----@field [integer] cnas.Tensor
-local Tensor = {}
+---A run. `folder`, `step`, `progress`, `record`; `world`, the processes it is on, and `writes`, whether this one keeps the folder and prints: rank 0.
+---@class cnas.Run
+local Run = {}
 
----Datasets by name, and loaders that make batches of them.
----@class cnas.data_module
----@field sets table The datasets by name: functions of load's options that return a training set and a test set. Add your own.
-cnas.data = {}
+---A log made by `cnas.file.log`.
+---@class cnas.Log
+local Log = {}
 
----What `cnas.data` is made of.
----@class cnas.datasets_module
-cnas.datasets = {}
+---A lock on a folder.
+---@class cnas.Lock
+local Lock = {}
 
----Whole files, folders, logs and locks.
----@class cnas.file_module
-cnas.file = {}
+---A writer of events.
+---@class cnas.Events
+local Events = {}
 
----JSON with the same bytes for the same value.
----@class cnas.json_module
----@field null any What stands for null.
-cnas.json = {}
+---All processes of the run.
+---@class cnas.World
+---@field rank integer The number of this process, from 0.
+---@field size integer How many there are.
+local World = {}
 
----Tensors by name in a file, with checksums.
----@class cnas.safetensors_module
-cnas.safetensors = {}
+---A sum over the processes that is under way.
+---@class cnas.Exchange
+local Exchange = {}
 
----Images in files, as u8 tensors (H,W,C), C = 1, 3 or 4.
----@class cnas.image_module
----@field reads_jpeg boolean Whether this program was built with libjpeg-turbo.
-cnas.image = {}
-
----Pictures of cells.
----@class cnas.draw_module
-cnas.draw = {}
-
----Files for TensorBoard.
----@class cnas.events_module
-cnas.events = {}
-
----A plain Lua value as a tensor and back: for objects whose state is no numbers.
----@class cnas.packed_module
-cnas.packed = {}
-
----What PyTorch saved, read without running anything in it.
----@class cnas.pth_module
-cnas.pth = {}
+---An error that a program may tell apart: `code` and `message`; it prints as its message and has the methods of strings.
+---@class cnas.Error
+local Error = {}
 
 ---Layers as constructors that take one table of options.
 ---@class cnas.nn_module
 cnas.nn = {}
+
+---Optimizers over lists of tensors.
+---@class cnas.optim_module
+cnas.optim = {}
+
+---Learning rates as functions of the epoch, which counts from 0: `optimizer.lr = rate(epoch - 1)`.
+---@class cnas.schedule_module
+cnas.schedule = {}
 
 ---A space of built-in operations by name, and of your own: functions of a table { channels =, stride =, affine =, track =, supernet =, rng = } that return a module. Your own stand behind the others, sorted by name; or write list entries { name =, build = }.
 ---@class cnas.space_module
@@ -208,28 +177,6 @@ cnas.model = {}
 ---@overload fun(name: string, options?: table): cnas.Module
 cnas.pretrained = {}
 
----Writing, reading and running ONNX files.
----@class cnas.onnx_module
----@field rows table What each row of the engine is in ONNX: functions of the graph and the traced row. Add rows of your own.
-cnas.onnx = {}
-
----ONNX files as tables; what nodes mean is `cnas.onnx`.
----@class cnas.onnx_model_module
-cnas.onnx_model = {}
-
----Optimizers over lists of tensors.
----@class cnas.optim_module
-cnas.optim = {}
-
----Learning rates as functions of the epoch, which counts from 0: `optimizer.lr = rate(epoch - 1)`.
----@class cnas.schedule_module
-cnas.schedule = {}
-
----The processes of a run.
----@class cnas.dist_module
----@field mpi boolean Whether this build can join other processes.
-cnas.dist = {}
-
 ---@class cnas.latency.options
 ---@field batch? integer images in a batch (default 1)
 ---@field height? integer of the images (default 32)
@@ -249,27 +196,14 @@ cnas.latency = {}
 ---@class cnas.subject_module
 cnas.subject = {}
 
----What the interactive loop does with lines and values.
----@class cnas.repl_module
-cnas.repl = {}
+---Datasets by name, and loaders that make batches of them.
+---@class cnas.data_module
+---@field sets table The datasets by name: functions of load's options that return a training set and a test set. Add your own.
+cnas.data = {}
 
----This manual, as data.
----@class cnas.manual_module
-cnas.manual = {}
-
----For modules of your own that take options as the library does.
----@class cnas.args_module
----@field optional table Stands for the default of an option that has none.
-cnas.args = {}
-
----A recipe's command line, declared as a table: the options of the running recipe. An entry { "name", default =, type =, min =, max =, choices =, help =, short =, metavar =, free =, once = } of the list is an option; `about` is the first line of --help; `presets` are tables of values by name. In the result a field that was not declared is an error. Prints the help and ends the program when asked to.
----@class cnas.options_module
----@overload fun(spec: table): table
-cnas.options = {}
-
----Runs: a folder and a place in the recipe's loops.
----@class cnas.run_module
-cnas.run = {}
+---What `cnas.data` is made of.
+---@class cnas.datasets_module
+cnas.datasets = {}
 
 ---@class cnas.sampler.options
 ---@field space cnas.Space the operations
@@ -393,880 +327,249 @@ cnas.declared = {}
 ---@class cnas.seeds_module
 cnas.seeds = {}
 
----@class cnas.data.load.options
----@field root? string folder of the files (default "data")
----@field split? number the part of the training set that is trained on; the rest is for validation (default 1)
----@field seed? integer draws the split (default 0)
----@field train_images? integer how many to use at all
----@field test_images? integer how many to use at all
----@field download? boolean fetch missing files (default false)
----@field url? string from where; known for the named sets
----@field md5? string their checksum; known for the named sets
----@field progress? function (bytes, total), which may return false to stop the download
----@field max_bad? integer of photographs: files of a set that may turn out bad; they are left out (default 0)
----@field only? string of photographs: "train" or "test" is all that is wanted; the rest is nil and need not be there
+---A recipe's command line, declared as a table: the options of the running recipe. An entry { "name", default =, type =, min =, max =, choices =, help =, short =, metavar =, free =, once = } of the list is an option; `about` is the first line of --help; `presets` are tables of values by name. In the result a field that was not declared is an error. Prints the help and ends the program when asked to.
+---@class cnas.options_module
+---@overload fun(spec: table): table
+cnas.options = {}
 
----Training, validation and test set of a dataset in `cnas.data.sets`.
----
----Photographs are folders with one folder for each class, in root/train and root/val: "imagenet", and "folder" for any others.
----@param name string
----@param options? cnas.data.load.options
----@return cnas.Dataset
----@return cnas.Dataset
----@return cnas.Dataset
-function cnas.data.load(name, options) end
+---Runs: a folder and a place in the recipe's loops.
+---@class cnas.run_module
+cnas.run = {}
 
----Called for a file that a loader left out; prints on the standard error output. Put a function of yours there to hear of it instead.
----@param message string
-function cnas.data.on_bad(message) end
+---Whole files, folders, logs and locks.
+---@class cnas.file_module
+cnas.file = {}
 
----@class cnas.data.loader.options
----@field dataset cnas.Dataset of which
----@field batch integer images in a batch
----@field seed? integer of order and augmentation (default 0)
----@field stream? string another name is another order (default "train")
----@field pass? integer number of the pass (default 1)
----@field start? integer the batch to begin with (default 1)
----@field shuffle? boolean in random order (default false)
----@field augment? boolean|table true: crop 4 and flip; or { crop =, flip =, cutout = }; for photographs see below
----@field drop_last? boolean leave out a last batch that is not whole (default false)
----@field threads? integer that prepare batches, 1, or of photographs `cnas.threads()`; 0: the caller does
----@field shard? integer the part of every batch that is ours (default 1)
----@field shards? integer of so many, which together read what one loader would (default 1)
----@field on_bad? function (message), called for a file that is left out because it cannot be decoded; default `cnas.data.on_bad`
+---JSON with the same bytes for the same value.
+---@class cnas.json_module
+---@field null any What stands for null.
+cnas.json = {}
 
----An iterator over the batches of one pass, for a `for` loop: x (N,H,W,C) f32, normalised, and y (N) i64. What it gives is a function of seed, stream and pass alone.
----
----Photographs become squares. `augment = false` makes the shorter side 256 and takes the middle 224; `true` trains as published for ImageNet: a random part, resized to 224 (RandomResizedCrop), colour jitter, flip. A table changes that: `{ size = 224, scale = { 0.08, 1 }, ratio = { 3/4, 4/3 }, flip = true, jitter = { 0.4, 0.4, 0.4, 0.2 }, cutout = 0, exact = false }`, or with `resize = 256` the evaluation. Bytes are those of PIL and torchvision; in training a JPEG is decoded at a fraction of its size where the part is four times larger than needed, unless `exact`.
----@param options cnas.data.loader.options
----@return cnas.Loader
-function cnas.data.loader(options) end
+---Tensors by name in a file, with checksums.
+---@class cnas.safetensors_module
+cnas.safetensors = {}
 
----The bytes of image i: u8 (H,W,C). Photographs have sizes of their own.
----@param i integer
+---Images in files, as u8 tensors (H,W,C), C = 1, 3 or 4.
+---@class cnas.image_module
+---@field reads_jpeg boolean Whether this program was built with libjpeg-turbo.
+cnas.image = {}
+
+---Pictures of cells.
+---@class cnas.draw_module
+cnas.draw = {}
+
+---Files for TensorBoard.
+---@class cnas.events_module
+cnas.events = {}
+
+---A plain Lua value as a tensor and back: for objects whose state is no numbers.
+---@class cnas.packed_module
+cnas.packed = {}
+
+---What PyTorch saved, read without running anything in it.
+---@class cnas.pth_module
+cnas.pth = {}
+
+---Writing, reading and running ONNX files.
+---@class cnas.onnx_module
+---@field rows table What each row of the engine is in ONNX: functions of the graph and the traced row. Add rows of your own.
+cnas.onnx = {}
+
+---ONNX files as tables; what nodes mean is `cnas.onnx`.
+---@class cnas.onnx_model_module
+cnas.onnx_model = {}
+
+---The processes of a run.
+---@class cnas.dist_module
+---@field mpi boolean Whether this build can join other processes.
+cnas.dist = {}
+
+---What the interactive loop does with lines and values.
+---@class cnas.repl_module
+cnas.repl = {}
+
+---This manual, as data.
+---@class cnas.manual_module
+cnas.manual = {}
+
+---For modules of your own that take options as the library does.
+---@class cnas.args_module
+---@field optional table Stands for the default of an option that has none.
+cnas.args = {}
+
+---@class cnas.tensor.options
+---@field dtype? string f32, f64, bf16, i64 or u8; a value that does not fit a whole type is an error (default "f32")
+---@field device? string cpu, cuda or cuda:N (default "cpu")
+
+---A tensor of a number (no dimensions) or of nested lists of equal length.
+---@param values number|table
+---@param options? cnas.tensor.options
 ---@return cnas.Tensor
-function Dataset:image(i) end
+function cnas.tensor(values, options) end
 
----Where the file of a photograph is; nil for images that are in memory.
----@param i integer
----@return string|nil
-function Dataset:path(i) end
+---@class cnas.zeros.options
+---@field dtype? string type of the elements (default "f32")
+---@field device? string where they are kept (default "cpu")
 
----What was said of the files that could not be decoded so far, from the from-th on.
----@param from? integer
----@return string[]
-function Dataset:bad(from) end
-
----Its class, 0 … classes-1.
----@param i integer
----@return integer
-function Dataset:label(i) end
-
----Those images in this order, sharing their pixels.
----@param indices integer[]
----@return cnas.Dataset
-function Dataset:subset(indices) end
-
----Two datasets without an image in common, drawn from the seed; of the first `use` of the drawn order, where given.
----@param fraction number
----@param seed integer
----@param use? integer
----@return cnas.Dataset
----@return cnas.Dataset
-function Dataset:split(fraction, seed, use) end
-
----Seconds that the caller has waited for batches.
----@return number
-function Loader:waited() end
-
----Of the batch given last: the images that are this shard's own, and those of all shards.
----@return integer
----@return integer
-function Loader:share() end
-
----Ends its threads; the end of a `for` loop does so too.
-function Loader:close() end
-
----Drawn images of ten kinds of shapes, 32x32x3: "train" or "test".
----@param seed integer
----@param set string
----@param count integer
----@return cnas.Dataset
-function cnas.datasets.shapes(seed, set, count) end
-
----@class cnas.datasets.cifar.options
----@field download? boolean fetch missing files (default false)
----@field url? string from where
----@field md5? string checksum of the archive
----@field progress? function (bytes, total), which may return false to stop
-
----CIFAR-10 or CIFAR-100 from its binary files in `root`: training and test set.
----@param classes integer
----@param root string
----@param options? cnas.datasets.cifar.options
----@return cnas.Dataset
----@return cnas.Dataset
-function cnas.datasets.cifar(classes, root, options) end
-
----@class cnas.datasets.folder.options
----@field root string the folder of the class folders
----@field name? string of the dataset (default "folder")
----@field classes? cnas.Dataset a dataset of folders whose classes count, by name
----@field max_bad? integer files that may turn out bad (default 0)
-
----The JPEG and PNG files of class folders: a class is a folder of `root`, its number the rank of its name. What a file holds is seen when it is decoded, its extension means nothing.
----@param options cnas.datasets.folder.options
----@return cnas.Dataset
-function cnas.datasets.folder(options) end
-
----The same as `cnas.data.loader`.
----@param options cnas.data.loader.options
----@return cnas.Loader
-function cnas.datasets.loader(options) end
-
----The content; a file of more than `limit` bytes (1 GiB) is an error.
----@param path string
----@param limit? integer
----@return string
-function cnas.file.read(path, limit) end
-
----Creates or replaces the file, wholly or not at all, and on the disk when it returns.
----@param path string
----@param text string
-function cnas.file.write(path, text) end
-
----Adds to a file, whole or not at all, and on the disk when it returns.
----@param path string
----@param text string
-function cnas.file.append(path, text) end
-
----A copy, which replaces what was there.
----@param from string
----@param to string
-function cnas.file.copy(from, to) end
-
----Another name, on the same disk.
----@param from string
----@param to string
-function cnas.file.rename(from, to) end
-
----Cuts the file to a length.
----@param path string
----@param bytes integer
-function cnas.file.truncate(path, bytes) end
-
----"file", "folder", "other" or false.
----@param path string
----@return string|boolean
-function cnas.file.exists(path) end
-
----Bytes of a file.
----@param path string
----@return integer
-function cnas.file.size(path) end
-
----Removes a file or an empty folder; whether there was one.
----@param path string
----@return boolean
-function cnas.file.remove(path) end
-
----Removes a folder with all that is in it.
----@param path string
-function cnas.file.remove_tree(path) end
-
----Makes a folder and those above it, where they are missing.
----@param path string
-function cnas.file.mkdir(path) end
-
----The names in a folder, sorted.
----@param folder string
----@return string[]
-function cnas.file.list(folder) end
-
----Removes temporary files that a killed process has left; how many.
----@param folder string
----@return integer
-function cnas.file.sweep(folder) end
-
----Bytes that may still be written there.
----@param folder string
----@return integer
-function cnas.file.free_space(folder) end
-
----The path of a new empty folder.
----@return string
-function cnas.file.temporary() end
-
----@class cnas.file.download.options
----@field url string from where
----@field path string to where
----@field max_bytes integer a longer one is refused
----@field md5? string its checksum
----@field sha256? string the first digits of its checksum
----@field progress? function (bytes, total), which may return false to stop
-
----Fetches a file, goes on with one that was broken off, and checks its sum: it is whole and right when this returns.
----@param options cnas.file.download.options
-function cnas.file.download(options) end
-
----Whether the file's SHA-256 begins with these digits; and why not.
----@param path string
----@param digits string
----@return boolean
----@return string?
-function cnas.file.has_sha256(path, digits) end
-
----A file that is kept open for many appends.
----@param path string
----@return cnas.Log
-function cnas.file.log(path) end
-
----Whole or not at all; on the disk when it returns, unless sync is false.
----@param text string
----@param sync? boolean
-function Log:append(text, sync) end
-
----What was appended is on the disk when it returns.
-function Log:sync() end
-
----Bytes so far.
----@return integer
-function Log:size() end
-
----Closes it; raises when the last records are not on the disk.
-function Log:close() end
-
----Held until closed; an error of code "busy" when another process holds it.
----@param folder string
----@return cnas.Lock
-function cnas.file.lock(folder) end
-
----Gives it back.
-function Lock:close() end
-
----@class cnas.json.encode.options
----@field indent? boolean in lines (default false)
-
----Keys are sorted, numbers read back exactly. A table with the keys 1 … n is an array, an empty one an object unless `cnas.json.array` marked it.
----@param value any
----@param options? cnas.json.encode.options
----@return string
-function cnas.json.encode(value, options) end
-
----The value; `source` is what error messages call the text.
----@param text string
----@param source? string
----@return any
-function cnas.json.decode(text, source) end
-
----Marks a table to be written as an array even when empty.
----@param list? table
----@return table
-function cnas.json.array(list) end
-
----Tensors by name, or a list { { name =, tensor = }, … }; metadata is strings by string.
----@param path string
----@param tensors table
----@param metadata? table
-function cnas.safetensors.save(path, tensors, metadata) end
-
----Tensors by name, and the metadata; a damaged file is an error of code "data".
----@param path string
----@return table
----@return table
-function cnas.safetensors.load(path) end
-
----From a PNG or JPEG file, whatever its name says.
----@param path string
+---A tensor of zeros; the sizes stand one by one or in one list.
+---@param ... integer|table|cnas.zeros.options
 ---@return cnas.Tensor
-function cnas.image.load(path) end
+function cnas.zeros(...) end
 
----@class cnas.image.transform.options
----@field size? integer height and width of the result (default 224)
----@field resize? integer what the shorter side becomes before the middle is taken (default 256)
----@field part? number[] { x, y, width, height } that is resized instead of the middle
----@field changes? table a list of { "brightness"|"contrast"|"saturation"|"hue", factor }, in their order
----@field exact? boolean decode a JPEG in full size also for a part that is four times too large (default false)
+---@class cnas.ones.options
+---@field dtype? string type of the elements (default "f32")
+---@field device? string where they are kept (default "cpu")
 
----A file's picture as loaders make it, u8 (size,size,3): the middle, or a part with changed colours, as PIL and torchvision.
----@param bytes string
----@param options? cnas.image.transform.options
+---A tensor of ones.
+---@param ... integer|table|cnas.ones.options
 ---@return cnas.Tensor
-function cnas.image.transform(bytes, options) end
+function cnas.ones(...) end
 
----What a JPEG or PNG file is, all of it decoded: { format =, colour =, width =, height =, bits =, alpha =, progressive =, orientation =, warnings = }. An error of code "data", which begins with the name, when it cannot be decoded.
----@param bytes string
----@param name? string
----@return table
-function cnas.image.inspect(bytes, name) end
+---@class cnas.empty.options
+---@field dtype? string type of the elements (default "f32")
+---@field device? string where they are kept (default "cpu")
 
----To a PNG file.
----@param path string
----@param image cnas.Tensor
-function cnas.image.save(path, image) end
-
----From a file's content.
----@param bytes string
+---A tensor whose values are whatever was in memory: to be filled.
+---@param ... integer|table|cnas.empty.options
 ---@return cnas.Tensor
-function cnas.image.decode(bytes) end
+function cnas.empty(...) end
 
----A PNG file's content.
----@param image cnas.Tensor
----@return string
-function cnas.image.encode(image) end
+---@class cnas.full.options
+---@field dtype? string type of the elements (default "f32")
+---@field device? string where they are kept (default "cpu")
 
----@class cnas.draw.cell.options
----@field svg? string path of an SVG file
----@field png? string path of a PNG file
----@field title? string above the picture
-
----Draws the "normal" or the "reduction" cell of a genotype; `cnas.draw.cell(triples, options)` a list of { "op", from, to }.
----@param genotype table|string
----@param cell string
----@param options? cnas.draw.cell.options
-function cnas.draw.cell(genotype, cell, options) end
-
----The same as text for graphviz.
----@param genotype table|string
----@param cell string
----@param options? cnas.draw.dot.options
----@return string
-function cnas.draw.dot(genotype, cell, options) end
-
----@class cnas.events.open.options
----@field resume_step? integer what TensorBoard has seen from this step on is void
-
----A new file of events in the folder.
----@param folder string
----@param options? cnas.events.open.options
----@return cnas.Events
-function cnas.events.open(folder, options) end
-
----A point of a curve.
----@param tag string
+---A tensor with one value everywhere.
+---@param sizes integer[]
 ---@param value number
----@param step integer
-function Events:scalar(tag, value, step) end
+---@param options? cnas.full.options
+---@return cnas.Tensor
+function cnas.full(sizes, value, options) end
 
----A picture: the content of a PNG file.
----@param tag string
----@param png string
----@param step integer
-function Events:image(tag, png, step) end
+---@class cnas.arange.options
+---@field dtype? string type of the elements (default "i64")
+---@field device? string where they are kept (default "cpu")
 
----What was written is on the disk when it returns.
-function Events:flush() end
+---The whole numbers 0 … n-1.
+---@param n integer
+---@param options? cnas.arange.options
+---@return cnas.Tensor
+function cnas.arange(n, options) end
 
----Of the file.
----@return string
-function Events:path() end
+---@class cnas.rand.options
+---@field rng cnas.Rng the stream, which moves on
+---@field dtype? string type of the elements (default "f32")
+---@field device? string where they are kept (default "cpu")
 
----Closes it; raises when the last records could not be written.
-function Events:close() end
+---Uniform numbers in [0, 1) from a stream, the same for every number of threads.
+---@param ... integer|table|cnas.rand.options
+---@return cnas.Tensor
+function cnas.rand(...) end
 
----The bytes of the value's JSON text, u8 (N).
+---@class cnas.randn.options
+---@field rng cnas.Rng the stream, which moves on
+---@field dtype? string type of the elements (default "f32")
+---@field device? string where they are kept (default "cpu")
+
+---Normal numbers with mean 0 and deviation 1.
+---@param ... integer|table|cnas.randn.options
+---@return cnas.Tensor
+function cnas.randn(...) end
+
+---Whether a value is a tensor that was not closed.
 ---@param value any
----@return cnas.Tensor
-function cnas.packed.tensor(value) end
+---@return boolean
+function cnas.is_tensor(value) end
 
----The value of such a tensor.
----@param tensor cnas.Tensor
----@return any
-function cnas.packed.value(tensor) end
-
----Dicts and lists as tables, None as `cnas.json.null`, tensors with their shapes; zip files and the older format. What is shared in the file is shared here.
----@param path string
----@return any
-function cnas.pth.load(path) end
-
----The tensors that training moves, with their names in the list's field `names`.
----@return cnas.Tensor[]
-function Module:parameters() end
-
----Everything that must be kept: a list of { name =, tensor =, buffer = }. The tensors are the module's own.
----@return table[]
-function Module:state() end
-
----@class cnas.Module.load.options
----@field strict? boolean names and shapes must all fit, or nothing is loaded and an error (code "data") says what does not; else what fits is loaded, and the second result lists missing, unexpected and misshapen (default true)
-
----Takes over values from a table of tensors by name, or a list as `state` gives.
----@param tensors table
----@param options? cnas.Module.load.options
----@return cnas.Module
----@return table
-function Module:load(tensors, options) end
-
----Training (the default) or, with false, evaluation: matters to batch norm, dropout, drop-path and auxiliary heads.
----@param on? boolean
----@return cnas.Module
-function Module:train(on) end
-
----How many numbers all parameters have.
----@return integer
-function Module:count() end
-
----Moves parameters to a type and a device; the tensors stay the same objects.
----@param ... string
----@return cnas.Module
-function Module:to(...) end
-
----What one image costs, without computing: { parameters =, conv_macs =, linear_macs = }. `net:cost(arch, { height = 32, width = 32 })` for a supernet, `net:cost { height =, width = }` for a network, `m:cost { shape = { 1, 32, 32, 16 } }` for any other.
+---What `f(...)` returns, computed without recording for gradients.
+---@param f function
 ---@param ... any
----@return table
-function Module:cost(...) end
+---@return any
+function cnas.no_grad(f, ...) end
 
----Sets the drop-path of a network, where given; returns the one that holds.
----@param probability? number
----@return number
-function Module:drop_path(probability) end
-
----@class cnas.nn.conv2d.options
----@field inp integer channels read
----@field out integer channels written
----@field kernel? integer|integer[] size of the window (default 1)
----@field stride? integer|integer[] step of the window (default 1)
----@field padding? integer|integer[] zeros around the image (default 0)
----@field dilation? integer|integer[] distance of the window's taps (default 1)
----@field groups? integer channels in separate groups (default 1)
----@field bias? boolean whether a bias is added (default false)
----@field rng? cnas.Rng draws the weights
-
----2-d convolution, weights (KH,KW,inp/groups,out).
----@param options cnas.nn.conv2d.options
----@return cnas.Module
-function cnas.nn.conv2d(options) end
-
----@class cnas.nn.batch_norm.options
----@field channels integer size of the last dimension
----@field affine? boolean a weight and a bias for each channel (default true)
----@field track? boolean running statistics, used in evaluation (default true)
----@field eps? number added to the variance (default 1e-5)
----@field momentum? number how fast the running statistics move (default 0.1)
-
----Batch normalisation over all but the last dimension.
----@param options cnas.nn.batch_norm.options
----@return cnas.Module
-function cnas.nn.batch_norm(options) end
-
----@class cnas.nn.linear.options
----@field inp integer features read
----@field out integer features written
----@field bias? boolean whether a bias is added (default true)
----@field rng? cnas.Rng draws the weights
-
----x (N,inp) times weight (inp,out) plus bias.
----@param options cnas.nn.linear.options
----@return cnas.Module
-function cnas.nn.linear(options) end
-
----@class cnas.nn.embedding.options
----@field rows integer how many
----@field width integer of each
----@field rng? cnas.Rng draws the weights
-
----Rows of a table by i64 indices from 0.
----@param options cnas.nn.embedding.options
----@return cnas.Module
-function cnas.nn.embedding(options) end
-
----@class cnas.nn.lstm_cell.options
----@field inp integer features read
----@field hidden integer units
----@field rng? cnas.Rng draws the weights
-
----One step of an LSTM: `m(x, h, c)` gives the next h and c, all (N,hidden).
----@param options cnas.nn.lstm_cell.options
----@return cnas.Module
-function cnas.nn.lstm_cell(options) end
-
----max(x, 0).
----@return cnas.Module
-function cnas.nn.relu() end
-
----x.
----@return cnas.Module
-function cnas.nn.identity() end
-
----@class cnas.nn.zero.options
----@field stride? integer step (default 1)
-
----Zeros of the shape that a layer of this stride would give.
----@param options? cnas.nn.zero.options
----@return cnas.Module
-function cnas.nn.zero(options) end
-
----@class cnas.nn.max_pool.options
----@field kernel integer size of the window
----@field stride? integer step of the window (default 1)
----@field padding? integer around the image (default 0)
-
----The largest in each window; padding never wins.
----@param options cnas.nn.max_pool.options
----@return cnas.Module
-function cnas.nn.max_pool(options) end
-
----@class cnas.nn.avg_pool.options
----@field kernel integer size of the window
----@field stride? integer step of the window (default 1)
----@field padding? integer around the image (default 0)
-
----The mean of each window; padding is not counted.
----@param options cnas.nn.avg_pool.options
----@return cnas.Module
-function cnas.nn.avg_pool(options) end
-
----The mean of each channel: (N,H,W,C) to (N,C).
----@return cnas.Module
-function cnas.nn.global_avg_pool() end
-
----@class cnas.nn.dropout.options
----@field p? number the probability (default 0.5)
----@field rng cnas.Rng draws what is zeroed
-
----In training zeroes each element with probability p and divides the others by 1-p.
----@param options cnas.nn.dropout.options
----@return cnas.Module
-function cnas.nn.dropout(options) end
-
----@class cnas.nn.factorized_reduce.options
----@field inp integer channels read
----@field out integer channels written, an even number
----@field affine? boolean of the batch norm (default true)
----@field track? boolean of the batch norm (default true)
----@field rng? cnas.Rng draws the weights
-
----Half the height and width: two 1x1 convolutions of stride 2, one pixel apart, side by side, and batch norm.
----@param options cnas.nn.factorized_reduce.options
----@return cnas.Module
-function cnas.nn.factorized_reduce(options) end
-
----One module behind the other.
----@param modules cnas.Module[]
----@return cnas.Module
-function cnas.nn.sequential(modules) end
-
----Whether layers run as fused blocks (the default); with false every layer runs for itself, to compare. Returns what held before.
----@param on? boolean
+---Whether operations are recorded here: false within `cnas.no_grad`.
 ---@return boolean
-function cnas.nn.blocks(on) end
+function cnas.grad_enabled() end
 
----The eight operations of DARTS.
----@return cnas.Space
-function cnas.space.darts() end
+---@class cnas.op.options
+---@field name? string for error messages
+---@field forward function (ctx, x…) -> one or more tensors; ctx is a fresh table to leave things in
+---@field backward function (ctx, gy…) -> a gradient, or nil, for each x
 
----The names of all built-in operations.
----@return string[]
-function cnas.space.builtin() end
+---An operation of your own with its own gradient. Arguments that are no tensors reach `forward` too.
+---@param options cnas.op.options
+---@return function
+function cnas.op(options) end
 
----The operations' names, in order.
----@return string[]
-function Space:names() end
+---The rows of ops.def: a list of { name, kind, inputs, attrs, outputs, types, doc }.
+---@return table[]
+function cnas.ops() end
 
----The place of an operation, from 1; nil when it has none.
----@param name string
----@return integer?
-function Space:index(name) end
+---The sizes as a list.
+---@return integer[]
+function Tensor:shape() end
 
----@class cnas.Space.build.options
----@field channels integer read and written
----@field stride? integer 1 or 2 (default 1)
----@field affine? boolean of its batch norms (default true)
----@field track? boolean running statistics (default true)
----@field supernet? boolean as a candidate of a supernet has it (default false)
----@field rng? cnas.Rng draws the weights
-
----The module of one operation.
----@param name string
----@param options cnas.Space.build.options
----@return cnas.Module
-function Space:build(name, options) end
-
----From JSON, or from the Python text in which genotypes are published.
----@param text string
----@return cnas.Genotype
-function cnas.genotype.parse(text) end
-
----Checked and copied from a plain table or a published name, with concats filled in.
----@param genotype table|string
----@return cnas.Genotype
-function cnas.genotype.new(genotype) end
-
----A published one: see `cnas.genotype.published`.
----@param name string
----@return cnas.Genotype
-function cnas.genotype.named(name) end
-
----The published names.
----@return string[]
-function cnas.genotype.published() end
-
----As JSON.
----@param genotype table|string
----@return string
-function cnas.genotype.json(genotype) end
-
----@class cnas.genotype.text.options
----@field style? string cnas or darts (default "cnas")
-
----As Python text.
----@param genotype table|string
----@param options? cnas.genotype.text.options
----@return string
-function cnas.genotype.text(genotype, options) end
-
----The genotype itself; an error says what is wrong with it, or which operation the space lacks.
----@param genotype table|string
----@param space? cnas.Space
----@return table
-function cnas.genotype.check(genotype, space) end
-
----As JSON.
----@return string
-function Genotype:json() end
-
----@class cnas.Genotype.text.options
----@field style? string cnas or darts (default "cnas")
-
----As Python text, as `cnas.genotype.text`.
----@param options? cnas.Genotype.text.options
----@return string
-function Genotype:text(options) end
-
----The genotype itself, or an error, as `cnas.genotype.check`.
----@param space? cnas.Space
----@return table
-function Genotype:check(space) end
-
----The genotype that a published name (in any case, with - or _), a genotype file (JSON or Python text), a search's run folder (its last stage) or a table stands for, and a label.
----@param what string|table
----@return cnas.Genotype
----@return string
-function cnas.arch(what) end
-
----@class cnas.supernet.options
----@field space cnas.Space the operations of every edge
----@field channels? integer of the first cells; each reduction doubles them (default 16)
----@field layers? integer cells; those at a third and two thirds reduce (default 8)
----@field nodes? integer inner nodes of a cell (default 4)
----@field classes? integer logits (default 10)
----@field in_channels? integer of the images (default 3)
----@field precision? string f32 or bf16: what images within the cells are kept in (default "f32")
----@field rng? cnas.Rng draws the weights
-
----A supernet: `net(x, arch)` gives logits (N,classes) of x (N,H,W,in_channels) computed with one architecture.
----@param options cnas.supernet.options
----@return cnas.Module
-function cnas.supernet(options) end
-
----@class cnas.network.options
----@field genotype table|string or a published name
----@field space? cnas.Space for operations of your own
----@field channels? integer of the first cells (48 for ImageNet) (default 36)
----@field layers? integer cells (14 for ImageNet) (default 20)
----@field classes? integer logits (1000 for ImageNet) (default 10)
----@field in_channels? integer of the images (default 3)
----@field imagenet? boolean the stem for images of 224x224 (default false)
----@field auxiliary? boolean an auxiliary head at two thirds of the depth (default false)
----@field precision? string f32 or bf16 (default "f32")
----@field drop_path? number probability of drop-path, needs `noise` (default 0)
----@field noise? cnas.Rng draws the drop-path
----@field rng? cnas.Rng draws the weights
-
----The evaluation network of a genotype: `net(x)` gives logits and, in training with an auxiliary head, its logits too.
----@param options cnas.network.options
----@return cnas.Module
-function cnas.network(options) end
-
----@class cnas.foresee.options
----@field make function builds the network, which gives logits and perhaps auxiliary logits
----@field batch integer images at a time
----@field height integer of an image
----@field width integer of an image
----@field channels? integer of an image (default 3)
-
----How many bytes tensors will hold at most while a network is trained, with all that is alive now; found from two steps on a part of a batch.
----@param options cnas.foresee.options
+---One size; a negative dimension counts from the end.
+---@param dim integer
 ---@return integer
-function cnas.foresee(options) end
+function Tensor:size(dim) end
 
----@class cnas.cost.network.options
----@field genotype table|string or a published name
----@field space? cnas.Space for operations of your own
----@field channels? integer of the first cells (48 for ImageNet) (default 36)
----@field layers? integer cells (14 for ImageNet) (default 20)
----@field classes? integer logits (1000 for ImageNet) (default 10)
----@field in_channels? integer of the images (default 3)
----@field imagenet? boolean the stem for images of 224x224 (default false)
----@field auxiliary? boolean an auxiliary head (default false)
----@field height? integer of the images (224 for ImageNet) (default 32)
----@field width? integer of the images; default: height
+---How many dimensions.
+---@return integer
+function Tensor:dim() end
 
----Parameters and multiply-adds of a network without weights: { parameters =, conv_macs =, linear_macs = }. Options as for `cnas.network`.
----@param options cnas.cost.network.options
----@return table
-function cnas.cost.network(options) end
+---How many elements.
+---@return integer
+function Tensor:count() end
 
----Writes a network's parameters and buffers with what is known about it, { genotype =, channels =, layers =, classes =, imagenet =, auxiliary =, … }, of which `cnas.model.open` makes the network again.
----@param path string
----@param net cnas.Module
----@param about table
-function cnas.model.save(path, net, about) end
-
----@class cnas.model.open.options
----@field arch? string|table the cell, as for `cnas.arch`
----@field precision? string f32 or bf16
----@field channels? integer of the first cells
----@field layers? integer cells
----@field classes? integer logits
----@field in_channels? integer of the images
----@field imagenet? boolean the stem for ImageNet
----@field auxiliary? boolean an auxiliary head
----@field prefix? string under which name a PyTorch file has the tensors, as "model" or "ema.state"
-
----A network with its weights, for evaluation, and what is known about it. `what`: the folder of an evaluation, a safetensors file, a PyTorch .pth, or the name of a published model. What the file does not say is taken from the options; what it says is compared with them.
----@param what string
----@param options? cnas.model.open.options
----@return cnas.Module
----@return table
-function cnas.model.open(what, options) end
-
----@class cnas.model.open_file.options
----@field arch? string|table the cell, as for `cnas.arch`
----@field precision? string f32 or bf16
----@field channels? integer of the first cells
----@field layers? integer cells
----@field classes? integer logits
----@field in_channels? integer of the images
----@field imagenet? boolean the stem for ImageNet
----@field auxiliary? boolean an auxiliary head
----@field prefix? string under which name a PyTorch file has the tensors, as "model" or "ema.state"
-
----The same for a file alone, of any format. `about`, when given, says what the network is: the file is not asked.
----@param path string
----@param options? cnas.model.open_file.options
----@param about? table
----@return cnas.Module
----@return table
-function cnas.model.open_file(path, options, about) end
-
----The same as `cnas.pretrained`.
----@param name string
----@param options? table
----@return cnas.Module
----@return table
-function cnas.pretrained.open(name, options) end
-
----@class cnas.pretrained.fetch.options
----@field folder? string of the files
----@field url? string another place to get it from
----@field progress? function (bytes, total), which may return false to stop
-
----The path of a published model's file, fetched and checked by SHA-256 when it is not there.
----@param name string
----@param options? cnas.pretrained.fetch.options
----@return string
-function cnas.pretrained.fetch(name, options) end
-
----The folder of the files.
----@return string
-function cnas.pretrained.folder() end
-
----@class cnas.model.read.options
----@field prefix? string under which name a PyTorch file has the tensors, as "model" or "ema.state"
-
----The tensors of a file by name, in PyTorch's layout, and its metadata: the texts of a safetensors file, or what a PyTorch file has beside the tensors. There, a checkpoint's tensors are looked for under the usual names (state_dict, model, …). "module." in front of all names is taken off; the metadata's `note` tells.
----@param path string
----@param options? cnas.model.read.options
----@return table
----@return table
-function cnas.model.read(path, options) end
-
----Puts tensors in PyTorch's names and layouts into a network. All must fit, or nothing is put anywhere and the error (code "data") has the lists missing, unexpected and misshapen.
----@param net cnas.Module
----@param tensors table
----@param where? string
-function cnas.model.fill(net, tensors, where) end
-
----The rows that a function of one tensor runs: { rows = { { row =, at =, inputs =, outputs =, attributes = }, … }, values =, names =, input =, output = }; inputs and outputs are indices of values, names those of the module.
----@param f function|cnas.Module
----@param x cnas.Tensor
----@param module? cnas.Module
----@return table
-function cnas.trace(f, x, module) end
-
----@class cnas.onnx.export.options
----@field size? integer|integer[] of the images: one number, or { height, width } (default 32)
----@field channels? integer of the images (default 3)
----@field fold? boolean batch normalisations into convolutions (default false)
----@field check? boolean read it back, run it and compare (default true)
----@field tolerance? number of that, as part of what logits differ by from image to image (default 0.01)
----@field metadata? table texts by key
----@field graph? string its name (default "cnas")
----@field module? cnas.Module for names, where f is a function
----@field genotype? table for messages
----@field layers? integer for messages
-
----Writes a network, or a function of images (N,H,W,C), to a file, reads it back, runs it and compares; a file that does not pass is not there afterwards. Returns { nodes =, parameters =, bytes =, ir_version =, opset =, difference =, spread =, largest = }. The network is left in evaluation.
----@param path string
----@param f cnas.Module|function
----@param options? cnas.onnx.export.options
----@return table
-function cnas.onnx.export(path, f, options) end
-
----The same as a table, not written.
----@param f cnas.Module|function
----@param options? cnas.onnx.model.options
----@return table
-function cnas.onnx.model(f, options) end
-
----A copy of a model in which every batch normalisation right behind a convolution is part of its weights.
----@param model table
----@return table
-function cnas.onnx.folded(model) end
-
----What a file says.
----@param path string
----@return table
-function cnas.onnx.read(path) end
-
----Writes a model, as `cnas.onnx.model` makes it.
----@param path string
----@param model table
-function cnas.onnx.write(path, model) end
-
----Runs a model that was read on images x (N,H,W,C).
----@param model table
----@param x cnas.Tensor
----@return cnas.Tensor
-function cnas.onnx.run(model, x) end
-
----@class cnas.onnx.compare.options
----@field seed? integer draws the images (default 1)
----@field batches? integer[] the sizes of the two batches
-
----How far a file is from f: the largest difference on random images; how far f's results for different images are from each other, at most; and the largest of them.
----@param path string
----@param f cnas.Module|function
----@param options? cnas.onnx.compare.options
+---The value of a tensor with one element.
 ---@return number
----@return number
----@return number
-function cnas.onnx.compare(path, f, options) end
+function Tensor:item() end
 
----Whether this build reads and writes ONNX files.
+---The values as nested lists; a number for a tensor without dimensions.
+---@return table|number
+function Tensor:totable() end
+
+---Whether the elements lie one behind the other in row-major order.
 ---@return boolean
-function cnas.onnx_model.available() end
+function Tensor:is_contiguous() end
 
----What a file says.
----@param path string
----@return table
-function cnas.onnx_model.load(path) end
+---The same values, shared, without gradient.
+---@return cnas.Tensor
+function Tensor:detach() end
 
----Writes such a table.
----@param path string
----@param model table
-function cnas.onnx_model.save(path, model) end
+---A copy, with gradient.
+---@return cnas.Tensor
+function Tensor:clone() end
+
+---As another type and on another device: `t:to("f64")`, `t:to("cuda")`, `t:to("f32", "cpu")`.
+---@param ... string
+---@return cnas.Tensor
+function Tensor:to(...) end
+
+---Writes the other's values, of the same shape and any type, into this one. An error where a gradient would notice.
+---@param other cnas.Tensor
+---@return cnas.Tensor
+function Tensor:copy_(other) end
+
+---@class cnas.Tensor.backward.options
+---@field retain? boolean keep it for another backward (default false)
+
+---Computes the gradients of all that this tensor was computed from; it must have one element unless `gradient` is given. Frees what was recorded.
+---@param gradient? cnas.Tensor
+---@param options? cnas.Tensor.backward.options
+function Tensor:backward(gradient, options) end
+
+---Asks for a gradient (or, with false, no longer); returns the tensor.
+---@param on? boolean
+---@return cnas.Tensor
+function Tensor:requires_grad_(on) end
+
+---Sets or, with nil, removes the gradient.
+---@param gradient? cnas.Tensor
+function Tensor:set_grad(gradient) end
+
+---Frees the tensor at once; using it afterwards is an error.
+function Tensor:close() end
 
 ----x.
 ---@param x cnas.Tensor
@@ -2610,6 +1913,204 @@ function cnas.adam_step_(param, grad, mean, square, lr, beta1, beta2, eps, weigh
 ---@return cnas.Tensor
 function Tensor:adam_step_(grad, mean, square, lr, beta1, beta2, eps, weight_decay, step, grad_scale) end
 
+---A new stream. Other names give independent streams of the same seed.
+---@param seed integer
+---@param name? string
+---@return cnas.Rng
+function cnas.rng(seed, name) end
+
+---In [low, high), by default [0, 1).
+---@param low? number
+---@param high? number
+---@return number
+function Rng:uniform(low, high) end
+
+---A whole number in 0 … n-1.
+---@param n integer
+---@return integer
+function Rng:integer(n) end
+
+---Normal with mean 0 and deviation 1.
+---@return number
+function Rng:normal() end
+
+---The numbers 1 … n in random order.
+---@param n integer
+---@return integer[]
+function Rng:permutation(n) end
+
+---The tensors that training moves, with their names in the list's field `names`.
+---@return cnas.Tensor[]
+function Module:parameters() end
+
+---Everything that must be kept: a list of { name =, tensor =, buffer = }. The tensors are the module's own.
+---@return table[]
+function Module:state() end
+
+---@class cnas.Module.load.options
+---@field strict? boolean names and shapes must all fit, or nothing is loaded and an error (code "data") says what does not; else what fits is loaded, and the second result lists missing, unexpected and misshapen (default true)
+
+---Takes over values from a table of tensors by name, or a list as `state` gives.
+---@param tensors table
+---@param options? cnas.Module.load.options
+---@return cnas.Module
+---@return table
+function Module:load(tensors, options) end
+
+---Training (the default) or, with false, evaluation: matters to batch norm, dropout, drop-path and auxiliary heads.
+---@param on? boolean
+---@return cnas.Module
+function Module:train(on) end
+
+---How many numbers all parameters have.
+---@return integer
+function Module:count() end
+
+---Moves parameters to a type and a device; the tensors stay the same objects.
+---@param ... string
+---@return cnas.Module
+function Module:to(...) end
+
+---What one image costs, without computing: { parameters =, conv_macs =, linear_macs = }. `net:cost(arch, { height = 32, width = 32 })` for a supernet, `net:cost { height =, width = }` for a network, `m:cost { shape = { 1, 32, 32, 16 } }` for any other.
+---@param ... any
+---@return table
+function Module:cost(...) end
+
+---Sets the drop-path of a network, where given; returns the one that holds.
+---@param probability? number
+---@return number
+function Module:drop_path(probability) end
+
+---@class cnas.nn.conv2d.options
+---@field inp integer channels read
+---@field out integer channels written
+---@field kernel? integer|integer[] size of the window (default 1)
+---@field stride? integer|integer[] step of the window (default 1)
+---@field padding? integer|integer[] zeros around the image (default 0)
+---@field dilation? integer|integer[] distance of the window's taps (default 1)
+---@field groups? integer channels in separate groups (default 1)
+---@field bias? boolean whether a bias is added (default false)
+---@field rng? cnas.Rng draws the weights
+
+---2-d convolution, weights (KH,KW,inp/groups,out).
+---@param options cnas.nn.conv2d.options
+---@return cnas.Module
+function cnas.nn.conv2d(options) end
+
+---@class cnas.nn.batch_norm.options
+---@field channels integer size of the last dimension
+---@field affine? boolean a weight and a bias for each channel (default true)
+---@field track? boolean running statistics, used in evaluation (default true)
+---@field eps? number added to the variance (default 1e-5)
+---@field momentum? number how fast the running statistics move (default 0.1)
+
+---Batch normalisation over all but the last dimension.
+---@param options cnas.nn.batch_norm.options
+---@return cnas.Module
+function cnas.nn.batch_norm(options) end
+
+---@class cnas.nn.linear.options
+---@field inp integer features read
+---@field out integer features written
+---@field bias? boolean whether a bias is added (default true)
+---@field rng? cnas.Rng draws the weights
+
+---x (N,inp) times weight (inp,out) plus bias.
+---@param options cnas.nn.linear.options
+---@return cnas.Module
+function cnas.nn.linear(options) end
+
+---@class cnas.nn.embedding.options
+---@field rows integer how many
+---@field width integer of each
+---@field rng? cnas.Rng draws the weights
+
+---Rows of a table by i64 indices from 0.
+---@param options cnas.nn.embedding.options
+---@return cnas.Module
+function cnas.nn.embedding(options) end
+
+---@class cnas.nn.lstm_cell.options
+---@field inp integer features read
+---@field hidden integer units
+---@field rng? cnas.Rng draws the weights
+
+---One step of an LSTM: `m(x, h, c)` gives the next h and c, all (N,hidden).
+---@param options cnas.nn.lstm_cell.options
+---@return cnas.Module
+function cnas.nn.lstm_cell(options) end
+
+---max(x, 0).
+---@return cnas.Module
+function cnas.nn.relu() end
+
+---x.
+---@return cnas.Module
+function cnas.nn.identity() end
+
+---@class cnas.nn.zero.options
+---@field stride? integer step (default 1)
+
+---Zeros of the shape that a layer of this stride would give.
+---@param options? cnas.nn.zero.options
+---@return cnas.Module
+function cnas.nn.zero(options) end
+
+---@class cnas.nn.max_pool.options
+---@field kernel integer size of the window
+---@field stride? integer step of the window (default 1)
+---@field padding? integer around the image (default 0)
+
+---The largest in each window; padding never wins.
+---@param options cnas.nn.max_pool.options
+---@return cnas.Module
+function cnas.nn.max_pool(options) end
+
+---@class cnas.nn.avg_pool.options
+---@field kernel integer size of the window
+---@field stride? integer step of the window (default 1)
+---@field padding? integer around the image (default 0)
+
+---The mean of each window; padding is not counted.
+---@param options cnas.nn.avg_pool.options
+---@return cnas.Module
+function cnas.nn.avg_pool(options) end
+
+---The mean of each channel: (N,H,W,C) to (N,C).
+---@return cnas.Module
+function cnas.nn.global_avg_pool() end
+
+---@class cnas.nn.dropout.options
+---@field p? number the probability (default 0.5)
+---@field rng cnas.Rng draws what is zeroed
+
+---In training zeroes each element with probability p and divides the others by 1-p.
+---@param options cnas.nn.dropout.options
+---@return cnas.Module
+function cnas.nn.dropout(options) end
+
+---@class cnas.nn.factorized_reduce.options
+---@field inp integer channels read
+---@field out integer channels written, an even number
+---@field affine? boolean of the batch norm (default true)
+---@field track? boolean of the batch norm (default true)
+---@field rng? cnas.Rng draws the weights
+
+---Half the height and width: two 1x1 convolutions of stride 2, one pixel apart, side by side, and batch norm.
+---@param options cnas.nn.factorized_reduce.options
+---@return cnas.Module
+function cnas.nn.factorized_reduce(options) end
+
+---One module behind the other.
+---@param modules cnas.Module[]
+---@return cnas.Module
+function cnas.nn.sequential(modules) end
+
+---Whether layers run as fused blocks (the default); with false every layer runs for itself, to compare. Returns what held before.
+---@param on? boolean
+---@return boolean
+function cnas.nn.blocks(on) end
+
 ---@class cnas.optim.sgd.options
 ---@field lr number learning rate; may be left out where every group has one
 ---@field momentum? number of the velocity (default 0)
@@ -2668,6 +2169,10 @@ function Optimizer:state() end
 ---@param tensors table
 function Optimizer:load(tensors) end
 
+---From now on a step moves by the mean of all processes' gradients, each weighted by its share of the batch (`cnas.World:weigh`). Parameters that have a gradient nowhere stay as they are. `cnas.Run:keep` does this.
+---@return cnas.Optimizer
+function Optimizer:share() end
+
 ---Always lr.
 ---@param lr number
 ---@return function
@@ -2692,23 +2197,249 @@ function cnas.schedule.linear(lr, epochs) end
 ---@return function
 function cnas.schedule.warmup(rate, epochs, all) end
 
----Joins the other processes, on the first call.
----@return cnas.World
-function cnas.dist.world() end
+---The eight operations of DARTS.
+---@return cnas.Space
+function cnas.space.darts() end
 
----Returns when all have called it.
-function World:barrier() end
+---The names of all built-in operations.
+---@return string[]
+function cnas.space.builtin() end
 
----The tensor, now the sum over all processes, added in the order of the ranks.
----@param tensor cnas.Tensor
----@return cnas.Tensor
-function World:allreduce(tensor) end
+---The operations' names, in order.
+---@return string[]
+function Space:names() end
 
----The root's (rank 0): the tensor itself, overwritten, or a string.
----@param value cnas.Tensor|string
----@param root? integer
----@return cnas.Tensor|string
-function World:broadcast(value, root) end
+---The place of an operation, from 1; nil when it has none.
+---@param name string
+---@return integer?
+function Space:index(name) end
+
+---@class cnas.Space.build.options
+---@field channels integer read and written
+---@field stride? integer 1 or 2 (default 1)
+---@field affine? boolean of its batch norms (default true)
+---@field track? boolean running statistics (default true)
+---@field supernet? boolean as a candidate of a supernet has it (default false)
+---@field rng? cnas.Rng draws the weights
+
+---The module of one operation.
+---@param name string
+---@param options cnas.Space.build.options
+---@return cnas.Module
+function Space:build(name, options) end
+
+---From JSON, or from the Python text in which genotypes are published.
+---@param text string
+---@return cnas.Genotype
+function cnas.genotype.parse(text) end
+
+---Checked and copied from a plain table or a published name, with concats filled in.
+---@param genotype table|string
+---@return cnas.Genotype
+function cnas.genotype.new(genotype) end
+
+---A published one: see `cnas.genotype.published`.
+---@param name string
+---@return cnas.Genotype
+function cnas.genotype.named(name) end
+
+---The published names.
+---@return string[]
+function cnas.genotype.published() end
+
+---As JSON.
+---@param genotype table|string
+---@return string
+function cnas.genotype.json(genotype) end
+
+---@class cnas.genotype.text.options
+---@field style? string cnas or darts (default "cnas")
+
+---As Python text.
+---@param genotype table|string
+---@param options? cnas.genotype.text.options
+---@return string
+function cnas.genotype.text(genotype, options) end
+
+---The genotype itself; an error says what is wrong with it, or which operation the space lacks.
+---@param genotype table|string
+---@param space? cnas.Space
+---@return table
+function cnas.genotype.check(genotype, space) end
+
+---As JSON.
+---@return string
+function Genotype:json() end
+
+---@class cnas.Genotype.text.options
+---@field style? string cnas or darts (default "cnas")
+
+---As Python text, as `cnas.genotype.text`.
+---@param options? cnas.Genotype.text.options
+---@return string
+function Genotype:text(options) end
+
+---The genotype itself, or an error, as `cnas.genotype.check`.
+---@param space? cnas.Space
+---@return table
+function Genotype:check(space) end
+
+---The genotype that a published name (in any case, with - or _), a genotype file (JSON or Python text), a search's run folder (its last stage) or a table stands for, and a label.
+---@param what string|table
+---@return cnas.Genotype
+---@return string
+function cnas.arch(what) end
+
+---@class cnas.supernet.options
+---@field space cnas.Space the operations of every edge
+---@field channels? integer of the first cells; each reduction doubles them (default 16)
+---@field layers? integer cells; those at a third and two thirds reduce (default 8)
+---@field nodes? integer inner nodes of a cell (default 4)
+---@field classes? integer logits (default 10)
+---@field in_channels? integer of the images (default 3)
+---@field precision? string f32 or bf16: what images within the cells are kept in (default "f32")
+---@field rng? cnas.Rng draws the weights
+
+---A supernet: `net(x, arch)` gives logits (N,classes) of x (N,H,W,in_channels) computed with one architecture.
+---@param options cnas.supernet.options
+---@return cnas.Module
+function cnas.supernet(options) end
+
+---@class cnas.network.options
+---@field genotype table|string or a published name
+---@field space? cnas.Space for operations of your own
+---@field channels? integer of the first cells (48 for ImageNet) (default 36)
+---@field layers? integer cells (14 for ImageNet) (default 20)
+---@field classes? integer logits (1000 for ImageNet) (default 10)
+---@field in_channels? integer of the images (default 3)
+---@field imagenet? boolean the stem for images of 224x224 (default false)
+---@field auxiliary? boolean an auxiliary head at two thirds of the depth (default false)
+---@field precision? string f32 or bf16 (default "f32")
+---@field drop_path? number probability of drop-path, needs `noise` (default 0)
+---@field noise? cnas.Rng draws the drop-path
+---@field rng? cnas.Rng draws the weights
+
+---The evaluation network of a genotype: `net(x)` gives logits and, in training with an auxiliary head, its logits too.
+---@param options cnas.network.options
+---@return cnas.Module
+function cnas.network(options) end
+
+---@class cnas.foresee.options
+---@field make function builds the network, which gives logits and perhaps auxiliary logits
+---@field batch integer images at a time
+---@field height integer of an image
+---@field width integer of an image
+---@field channels? integer of an image (default 3)
+
+---How many bytes tensors will hold at most while a network is trained, with all that is alive now; found from two steps on a part of a batch.
+---@param options cnas.foresee.options
+---@return integer
+function cnas.foresee(options) end
+
+---@class cnas.cost.network.options
+---@field genotype table|string or a published name
+---@field space? cnas.Space for operations of your own
+---@field channels? integer of the first cells (48 for ImageNet) (default 36)
+---@field layers? integer cells (14 for ImageNet) (default 20)
+---@field classes? integer logits (1000 for ImageNet) (default 10)
+---@field in_channels? integer of the images (default 3)
+---@field imagenet? boolean the stem for images of 224x224 (default false)
+---@field auxiliary? boolean an auxiliary head (default false)
+---@field height? integer of the images (224 for ImageNet) (default 32)
+---@field width? integer of the images; default: height
+
+---Parameters and multiply-adds of a network without weights: { parameters =, conv_macs =, linear_macs = }. Options as for `cnas.network`.
+---@param options cnas.cost.network.options
+---@return table
+function cnas.cost.network(options) end
+
+---Writes a network's parameters and buffers with what is known about it, { genotype =, channels =, layers =, classes =, imagenet =, auxiliary =, … }, of which `cnas.model.open` makes the network again.
+---@param path string
+---@param net cnas.Module
+---@param about table
+function cnas.model.save(path, net, about) end
+
+---@class cnas.model.open.options
+---@field arch? string|table the cell, as for `cnas.arch`
+---@field precision? string f32 or bf16
+---@field channels? integer of the first cells
+---@field layers? integer cells
+---@field classes? integer logits
+---@field in_channels? integer of the images
+---@field imagenet? boolean the stem for ImageNet
+---@field auxiliary? boolean an auxiliary head
+---@field prefix? string under which name a PyTorch file has the tensors, as "model" or "ema.state"
+
+---A network with its weights, for evaluation, and what is known about it. `what`: the folder of an evaluation, a safetensors file, a PyTorch .pth, or the name of a published model. What the file does not say is taken from the options; what it says is compared with them.
+---@param what string
+---@param options? cnas.model.open.options
+---@return cnas.Module
+---@return table
+function cnas.model.open(what, options) end
+
+---@class cnas.model.open_file.options
+---@field arch? string|table the cell, as for `cnas.arch`
+---@field precision? string f32 or bf16
+---@field channels? integer of the first cells
+---@field layers? integer cells
+---@field classes? integer logits
+---@field in_channels? integer of the images
+---@field imagenet? boolean the stem for ImageNet
+---@field auxiliary? boolean an auxiliary head
+---@field prefix? string under which name a PyTorch file has the tensors, as "model" or "ema.state"
+
+---The same for a file alone, of any format. `about`, when given, says what the network is: the file is not asked.
+---@param path string
+---@param options? cnas.model.open_file.options
+---@param about? table
+---@return cnas.Module
+---@return table
+function cnas.model.open_file(path, options, about) end
+
+---The same as `cnas.pretrained`.
+---@param name string
+---@param options? table
+---@return cnas.Module
+---@return table
+function cnas.pretrained.open(name, options) end
+
+---@class cnas.pretrained.fetch.options
+---@field folder? string of the files
+---@field url? string another place to get it from
+---@field progress? function (bytes, total), which may return false to stop
+
+---The path of a published model's file, fetched and checked by SHA-256 when it is not there.
+---@param name string
+---@param options? cnas.pretrained.fetch.options
+---@return string
+function cnas.pretrained.fetch(name, options) end
+
+---The folder of the files.
+---@return string
+function cnas.pretrained.folder() end
+
+---@class cnas.model.read.options
+---@field prefix? string under which name a PyTorch file has the tensors, as "model" or "ema.state"
+
+---The tensors of a file by name, in PyTorch's layout, and its metadata: the texts of a safetensors file, or what a PyTorch file has beside the tensors. There, a checkpoint's tensors are looked for under the usual names (state_dict, model, …). "module." in front of all names is taken off; the metadata's `note` tells.
+---@param path string
+---@param options? cnas.model.read.options
+---@return table
+---@return table
+function cnas.model.read(path, options) end
+
+---Puts tensors in PyTorch's names and layouts into a network. All must fit, or nothing is put anywhere and the error (code "data") has the lists missing, unexpected and misshapen.
+---@param net cnas.Module
+---@param tensors table
+---@param where? string
+function cnas.model.fill(net, tensors, where) end
+
+---The rows that a function of one tensor runs: { rows = { { row =, at =, inputs =, outputs =, attributes = }, … }, values =, names =, input =, output = }; inputs and outputs are indices of values, names those of the module.
+---@param f function|cnas.Module
+---@param x cnas.Tensor
+---@param module? cnas.Module
+---@return table
+function cnas.trace(f, x, module) end
 
 ---@class cnas.latency.time.options
 ---@field warmup? integer calls in front that do not count (default 3)
@@ -2786,354 +2517,144 @@ function cnas.subject.declare(spec) end
 ---@return table
 function cnas.subject.open(opt) end
 
----The version.
----@type string
-cnas.version = nil
+---@class cnas.data.load.options
+---@field root? string folder of the files (default "data")
+---@field split? number the part of the training set that is trained on; the rest is for validation (default 1)
+---@field seed? integer draws the split (default 0)
+---@field train_images? integer how many to use at all
+---@field test_images? integer how many to use at all
+---@field download? boolean fetch missing files (default false)
+---@field url? string from where; known for the named sets
+---@field md5? string their checksum; known for the named sets
+---@field progress? function (bytes, total), which may return false to stop the download
+---@field max_bad? integer of photographs: files of a set that may turn out bad; they are left out (default 0)
+---@field only? string of photographs: "train" or "test" is all that is wanted; the rest is nil and need not be there
 
----The folder with lua/ and recipes/; nil in another program.
----@type string?
-cnas.home = nil
-
----Sets how many threads kernels use, where given; returns how many. Results do not depend on it.
----@param n? integer
----@return integer
-function cnas.threads(n) end
-
----Sets the instruction set of the CPU's kernels, where given: portable, avx2, avx512 or avx512_bf16; returns it.
----@param name? string
----@return string
-function cnas.isa(name) end
-
----Memory of tensors in bytes: { bytes_live, bytes_peak, bytes_cached, blocks_live, allocations, system_allocations }.
----@return table
-function cnas.memory() end
-
----The peak of `cnas.memory` begins again at what is live.
-function cnas.reset_peak() end
-
----How many tensors are alive.
----@return integer
-function cnas.live() end
-
----For tests: the n-th allocation from now fails; nil: none.
----@param n? integer
-function cnas.fail_allocation(n) end
-
----Seconds of a clock that only goes forward; differences count.
----@return number
-function cnas.clock() end
-
----The user's wish to stop: "SIGINT", "SIGTERM" or nil. Asking tells the program that the recipe will stop by itself.
----@return string?
-function cnas.interrupted() end
-
----The wish was answered: go on.
-function cnas.clear_interrupt() end
-
----The columns of the terminal on stderr, or nil when there is none.
----@return integer?
-function cnas.terminal() end
-
----The interactive loop, as `cnas -i`, within a program, until Ctrl-D. Names are looked up in the table, then in the globals, and set in the table.
----@param names? table
-function cnas.interact(names) end
-
----Prints values as the loop does and keeps the first as `_`.
----@param ... any
-function cnas.repl.print(...) end
-
----What `f(...)` returns; prints how long it took.
----@param f function
----@param ... any
----@return any
-function cnas.repl.time(f, ...) end
-
----The variables in a table of globals that were not there when the loop began, with type and size.
----@param names table
----@return string
-function cnas.repl.who(names) end
-
----Obeys a line that begins with ? or :.
----@param line string
----@return string?
-function cnas.repl.command(line) end
-
----What may stand at a place in a line of Lua: candidates for the word that ends there, sorted, and where it begins.
----@param text string
----@param position? integer
----@param names? table
----@return string[]
----@return integer
-function cnas.repl.complete(text, position, names) end
-
----A loop begins, with these globals. For the program.
----@param names table
----@param color boolean
-function cnas.repl.begin(names, color) end
-
----A line took so long. For the program.
----@param seconds number
-function cnas.repl.ran(seconds) end
-
----The table of the loop's globals.
----@return table
-function cnas.repl.environment() end
-
----Seconds in words: "12.3 ms".
----@param seconds number
----@return string
-function cnas.repl.duration(seconds) end
-
----All pages: { name =, title =, text = paragraphs, entries = }.
----@return table[]
-function cnas.manual.pages() end
-
----The entry of a name as "cnas.zeros", "cnas.Tensor:sum" or "zeros".
+---Training, validation and test set of a dataset in `cnas.data.sets`.
+---
+---Photographs are folders with one folder for each class, in root/train and root/val: "imagenet", and "folder" for any others.
 ---@param name string
----@return table?
-function cnas.manual.entry(name) end
+---@param options? cnas.data.load.options
+---@return cnas.Dataset
+---@return cnas.Dataset
+---@return cnas.Dataset
+function cnas.data.load(name, options) end
 
----The entry about a function or module of the library, or the type of an object.
----@param value any
----@return table?
-function cnas.manual.of(value) end
-
----Entries whose name or text has the word.
----@param word string
----@return table[]
-function cnas.manual.search(word) end
-
----Every public name of the library, sorted.
----@return string[]
-function cnas.manual.public() end
-
----The value of a name, or nil.
----@param name string
----@param types? table
----@return any
-function cnas.manual.resolve(name, types) end
-
----All types by name, as tables of their methods.
----@return table
-function cnas.manual.types() end
-
----A page of the source as a table.
----@param text string
----@param file string
----@return table
-function cnas.manual.parse(text, file) end
-
----The options given to `who`, completed: `known` lists required names, and optional ones with their default, `cnas.args.optional` for none. An unknown key is an error that suggests the nearest.
----@param who string
----@param given table
----@param known table
----@return table
-function cnas.args.check(who, given, known) end
-
----Raises an error with a code: "usage", "data", "io", "busy", "not-finite" or "interrupted". The program's exit status follows from it.
----@param code string
----@param format string
----@param ... any
-function cnas.args.fail(code, format, ...) end
-
----The same with fields of your own.
----@param code string
----@param fields table
+---Called for a file that a loader left out; prints on the standard error output. Put a function of yours there to hear of it instead.
 ---@param message string
-function cnas.args.fail_with(code, fields, message) end
+function cnas.data.on_bad(message) end
 
----The entry that a name was most likely meant to be.
----@param name string
----@param list string[]
----@return string?
-function cnas.args.nearest(name, list) end
-
----" (did you mean 'stride'?)", or nothing.
----@param name string
----@param list string[]
----@return string
-function cnas.args.suggestion(name, list) end
-
----The keys of a table, sorted.
----@param t table
----@return table
-function cnas.args.keys(t) end
-
----A new stream. Other names give independent streams of the same seed.
----@param seed integer
----@param name? string
----@return cnas.Rng
-function cnas.rng(seed, name) end
-
----In [low, high), by default [0, 1).
----@param low? number
----@param high? number
----@return number
-function Rng:uniform(low, high) end
-
----A whole number in 0 … n-1.
----@param n integer
----@return integer
-function Rng:integer(n) end
-
----Normal with mean 0 and deviation 1.
----@return number
-function Rng:normal() end
-
----The numbers 1 … n in random order.
----@param n integer
----@return integer[]
-function Rng:permutation(n) end
-
----The same as `cnas.options`.
----@param spec table
----@return table
-function cnas.options.read(spec) end
-
----The options from a list of words. When the help was asked for: nil and its text.
----@param spec table
----@param words string[]
----@param script? string
----@return table?
----@return string?
-function cnas.options.parse(spec, words, script) end
-
----The path of the recipe that read these options.
----@param options table
----@return string?
-function cnas.options.script(options) end
-
----All values as a plain table for config.json, and the preset's name.
----@param options table
----@return table
----@return string?
-function cnas.options.record(options) end
-
----Makes the options those of a recorded run in the folder `where`. One that was given and would change what is computed is refused.
----@param options table
----@param record table
----@param where string
-function cnas.options.restore(options, record, where) end
-
----The run of these options (`out`, `resume`, `overwrite`, `seed`, `threads`, `save_every`, `keep`, `color` are in every recipe): a new one, or the one to be resumed.
----@param options table
----@return cnas.Run
-function cnas.run.open(options) end
-
----Objects to be saved, by name: anything with state() and load(), and random streams. Resuming, they get their state back here: call it when they are made and before the first loop.
----@param objects table
-function Run:keep(objects) end
-
----Loops over the stages of a curriculum, or any list. After the last one the run is finished.
----@param list table[]
----@return function
-function Run:stages(list) end
-
----Loops over the epochs 1 … count of a phase; each ends with a line of the means of what was logged.
----@param name string
----@param count integer
----@return function
-function Run:epochs(name, count) end
-
----@class cnas.Run.batches.options
----@field augment? boolean|table as for `cnas.data.loader` (default true)
----@field shuffle? boolean in random order (default true)
+---@class cnas.data.loader.options
+---@field dataset cnas.Dataset of which
+---@field batch integer images in a batch
+---@field seed? integer of order and augmentation (default 0)
+---@field stream? string another name is another order (default "train")
+---@field pass? integer number of the pass (default 1)
+---@field start? integer the batch to begin with (default 1)
+---@field shuffle? boolean in random order (default false)
+---@field augment? boolean|table true: crop 4 and flip; or { crop =, flip =, cutout = }; for photographs see below
 ---@field drop_last? boolean leave out a last batch that is not whole (default false)
----@field accumulate? integer batches to a step (default 1)
+---@field threads? integer that prepare batches, 1, or of photographs `cnas.threads()`; 0: the caller does
+---@field shard? integer the part of every batch that is ours (default 1)
+---@field shards? integer of so many, which together read what one loader would (default 1)
+---@field on_bad? function (message), called for a file that is left out because it cannot be decoded; default `cnas.data.on_bad`
 
----Loops over one pass of a dataset: x (N,H,W,C) f32, y (N) i64. Each pass of a run draws its own order and augmentation. With `accumulate` several batches make one step: then come, behind x and y, the batch's share of the step's images and whether it is the step's last, and the gradients of share * loss, summed over a step, are those of one large batch. A run is saved and stopped between steps alone.
----@param dataset cnas.Dataset
----@param batch integer
----@param options? cnas.Run.batches.options
----@return function
-function Run:batches(dataset, batch, options) end
+---An iterator over the batches of one pass, for a `for` loop: x (N,H,W,C) f32, normalised, and y (N) i64. What it gives is a function of seed, stream and pass alone.
+---
+---Photographs become squares. `augment = false` makes the shorter side 256 and takes the middle 224; `true` trains as published for ImageNet: a random part, resized to 224 (RandomResizedCrop), colour jitter, flip. A table changes that: `{ size = 224, scale = { 0.08, 1 }, ratio = { 3/4, 4/3 }, flip = true, jitter = { 0.4, 0.4, 0.4, 0.2 }, cutout = 0, exact = false }`, or with `resize = 256` the evaluation. Bytes are those of PIL and torchvision; in training a JPEG is decoded at a fraction of its size where the part is four times larger than needed, unless `exact`.
+---@param options cnas.data.loader.options
+---@return cnas.Loader
+function cnas.data.loader(options) end
 
----Adds numbers, or tensors of one element, to the epoch's means, weighted by the images of the present batch. A number that is not finite is an error.
----@param values table
-function Run:log(values) end
+---The bytes of image i: u8 (H,W,C). Photographs have sizes of their own.
+---@param i integer
+---@return cnas.Tensor
+function Dataset:image(i) end
 
----The means, by name, of what was logged in the present epoch so far.
----@return table
-function Run:means() end
+---Where the file of a photograph is; nil for images that are in memory.
+---@param i integer
+---@return string|nil
+function Dataset:path(i) end
 
----Prints a line that stays.
----@param text string
-function Run:say(text) end
+---What was said of the files that could not be decoded so far, from the from-th on.
+---@param from? integer
+---@return string[]
+function Dataset:bad(from) end
 
----The cell that `what` stands for and its label, as `cnas.arch`. The run keeps it in genotypes/cell.json, drawn, and takes that one when it is resumed.
----@param what string|table
----@return cnas.Genotype
----@return string
-function Run:arch(what) end
+---Its class, 0 … classes-1.
+---@param i integer
+---@return integer
+function Dataset:label(i) end
 
----@class cnas.Run.announce.options
----@field batch integer images at a time
----@field height integer of an image
----@field width integer of an image
+---Those images in this order, sharing their pixels.
+---@param indices integer[]
+---@return cnas.Dataset
+function Dataset:subset(indices) end
 
----Says how large the networks are that `make(rng)` builds, and how much memory training them will take: `{ parameters =, conv_macs =, linear_macs =, memory = }`, auxiliary heads left out.
----@param label string
----@param make function
----@param options cnas.Run.announce.options
----@return table
-function Run:announce(label, make, options) end
+---Two datasets without an image in common, drawn from the seed; of the first `use` of the drawn order, where given.
+---@param fraction number
+---@param seed integer
+---@param use? integer
+---@return cnas.Dataset
+---@return cnas.Dataset
+function Dataset:split(fraction, seed, use) end
 
----@class cnas.Run.init.options
----@field arch? string|table the cell of a file that does not say it
----@field new_classifier? boolean classifiers stay as they were drawn, for other classes (default false)
-
----Gives the network of a run that begins the weights of another, as `cnas.model.open` finds it. An auxiliary head that is not there stays as it was drawn. A resumed run has weights of its own: nothing happens.
----@param net cnas.Module
----@param what string
----@param options cnas.Run.init.options
-function Run:init(net, what, options) end
-
----Writes the network as weights/NAME.safetensors in the run's folder, as `cnas.model.save`.
----@param name string
----@param net cnas.Module
----@param about table
-function Run:save_model(name, net, about) end
-
----The end: writes summary.json, with `results`, and says so. False when the run was complete before. A loop over stages ends with it by itself.
----@param results? table
----@return boolean
-function Run:finish(results) end
-
----@class cnas.Run.derive.options
----@field rounds? integer how often the best is chosen; the best of these is returned (default 3)
----@field samples? integer from so many (default 10)
----@field images? integer measured on so many (default 10000)
----@field batch? integer at a time (default 96)
----@field compare_uniform? boolean also the mean accuracy of uniform samples (default false)
----@field score? cnas.Score what measures them instead
----@field reward? function of accuracy and architecture, by which they are chosen
----@field costs? cnas.Costs recorded with the chosen one
----@field front? cnas.Pareto to which they are added, and which is written to pareto.json
-
----The best of the architectures that a controller proposes at the end of a stage, by accuracy on the validation set, with that accuracy. Writes genotypes/stage-N.json and drawings.
----@param stage table
----@param net cnas.Module
----@param controller table
----@param valid cnas.Dataset
----@param test cnas.Dataset
----@param options? cnas.Run.derive.options
----@return cnas.Genotype
+---Seconds that the caller has waited for batches.
 ---@return number
-function Run:derive(stage, net, controller, valid, test, options) end
+function Loader:waited() end
 
----Where the run is, in words: stage, epoch, step.
----@return string
-function Run:place() end
+---Of the batch given last: the images that are this shard's own, and those of all shards.
+---@return integer
+---@return integer
+function Loader:share() end
 
----Saves everything now.
-function Run:save() end
+---Ends its threads; the end of a `for` loop does so too.
+function Loader:close() end
 
----Saves when it is time (or `now`), and stops when the user asked for it. The loops call it.
----@param now? boolean
-function Run:pause(now) end
+---Drawn images of ten kinds of shapes, 32x32x3: "train" or "test".
+---@param seed integer
+---@param set string
+---@param count integer
+---@return cnas.Dataset
+function cnas.datasets.shapes(seed, set, count) end
 
----Ends the run, as Ctrl-C does; the newest checkpoint is where it goes on.
-function Run:stop() end
+---@class cnas.datasets.cifar.options
+---@field download? boolean fetch missing files (default false)
+---@field url? string from where
+---@field md5? string checksum of the archive
+---@field progress? function (bytes, total), which may return false to stop
+
+---CIFAR-10 or CIFAR-100 from its binary files in `root`: training and test set.
+---@param classes integer
+---@param root string
+---@param options? cnas.datasets.cifar.options
+---@return cnas.Dataset
+---@return cnas.Dataset
+function cnas.datasets.cifar(classes, root, options) end
+
+---@class cnas.datasets.folder.options
+---@field root string the folder of the class folders
+---@field name? string of the dataset (default "folder")
+---@field classes? cnas.Dataset a dataset of folders whose classes count, by name
+---@field max_bad? integer files that may turn out bad (default 0)
+---@field may_be_empty? boolean class folders without an image are no error (default false)
+
+---The JPEG and PNG files of class folders: a class is a folder of `root`, its number the rank of its name. What a file holds is seen when it is decoded, its extension means nothing.
+---@param options cnas.datasets.folder.options
+---@return cnas.Dataset
+function cnas.datasets.folder(options) end
+
+---Decodes files of a dataset of class folders, on all threads: for each a table as `cnas.image.inspect` gives, with `bad` = why when it cannot be decoded.
+---@param dataset cnas.Dataset
+---@param first integer
+---@param count integer
+---@return table
+function cnas.datasets.survey(dataset, first, count) end
+
+---The same as `cnas.data.loader`.
+---@param options cnas.data.loader.options
+---@return cnas.Loader
+function cnas.datasets.loader(options) end
 
 ---The same as `cnas.sampler`.
 ---@param options cnas.sampler.options
@@ -3543,178 +3064,721 @@ function cnas.args.with(t, more) end
 ---@return function
 function Run:candidates(count) end
 
----@class cnas.tensor.options
----@field dtype? string f32, f64, bf16, i64 or u8; a value that does not fit a whole type is an error (default "f32")
----@field device? string cpu, cuda or cuda:N (default "cpu")
+---The same as `cnas.options`.
+---@param spec table
+---@return table
+function cnas.options.read(spec) end
 
----A tensor of a number (no dimensions) or of nested lists of equal length.
----@param values number|table
----@param options? cnas.tensor.options
----@return cnas.Tensor
-function cnas.tensor(values, options) end
+---The options from a list of words. When the help was asked for: nil and its text.
+---@param spec table
+---@param words string[]
+---@param script? string
+---@return table?
+---@return string?
+function cnas.options.parse(spec, words, script) end
 
----@class cnas.zeros.options
----@field dtype? string type of the elements (default "f32")
----@field device? string where they are kept (default "cpu")
+---The path of the recipe that read these options.
+---@param options table
+---@return string?
+function cnas.options.script(options) end
 
----A tensor of zeros; the sizes stand one by one or in one list.
----@param ... integer|table|cnas.zeros.options
----@return cnas.Tensor
-function cnas.zeros(...) end
+---All values as a plain table for config.json, and the preset's name.
+---@param options table
+---@return table
+---@return string?
+function cnas.options.record(options) end
 
----@class cnas.ones.options
----@field dtype? string type of the elements (default "f32")
----@field device? string where they are kept (default "cpu")
+---Makes the options those of a recorded run in the folder `where`. One that was given and would change what is computed is refused.
+---@param options table
+---@param record table
+---@param where string
+function cnas.options.restore(options, record, where) end
 
----A tensor of ones.
----@param ... integer|table|cnas.ones.options
----@return cnas.Tensor
-function cnas.ones(...) end
+---The run of these options (`out`, `resume`, `overwrite`, `seed`, `threads`, `save_every`, `keep`, `color` are in every recipe): a new one, or the one to be resumed.
+---@param options table
+---@return cnas.Run
+function cnas.run.open(options) end
 
----@class cnas.empty.options
----@field dtype? string type of the elements (default "f32")
----@field device? string where they are kept (default "cpu")
+---Objects to be saved, by name: anything with state() and load(), and random streams. Resuming, they get their state back here: call it when they are made and before the first loop. Of several processes all begin with rank 0's state, streams go on in a part of their own on each, and optimizers average gradients over all.
+---@param objects table
+function Run:keep(objects) end
 
----A tensor whose values are whatever was in memory: to be filled.
----@param ... integer|table|cnas.empty.options
----@return cnas.Tensor
-function cnas.empty(...) end
+---Loops over the stages of a curriculum, or any list. After the last one the run is finished.
+---@param list table[]
+---@return function
+function Run:stages(list) end
 
----@class cnas.full.options
----@field dtype? string type of the elements (default "f32")
----@field device? string where they are kept (default "cpu")
+---Loops over the epochs 1 … count of a phase; each ends with a line of the means of what was logged.
+---@param name string
+---@param count integer
+---@return function
+function Run:epochs(name, count) end
 
----A tensor with one value everywhere.
----@param sizes integer[]
----@param value number
----@param options? cnas.full.options
----@return cnas.Tensor
-function cnas.full(sizes, value, options) end
+---@class cnas.Run.batches.options
+---@field augment? boolean|table as for `cnas.data.loader` (default true)
+---@field shuffle? boolean in random order (default true)
+---@field drop_last? boolean leave out a last batch that is not whole (default false)
+---@field accumulate? integer batches to a step (default 1)
 
----@class cnas.arange.options
----@field dtype? string type of the elements (default "i64")
----@field device? string where they are kept (default "cpu")
+---Loops over one pass of a dataset: x (N,H,W,C) f32, y (N) i64. Each pass of a run draws its own order and augmentation. With `accumulate` several batches make one step: then come, behind x and y, the batch's share of the step's images and whether it is the step's last, and the gradients of share * loss, summed over a step, are those of one large batch. A run is saved and stopped between steps alone. Several processes share the pass out, each image to one; `batch` is what each of them gets at a time.
+---@param dataset cnas.Dataset
+---@param batch integer
+---@param options? cnas.Run.batches.options
+---@return function
+function Run:batches(dataset, batch, options) end
 
----The whole numbers 0 … n-1.
----@param n integer
----@param options? cnas.arange.options
----@return cnas.Tensor
-function cnas.arange(n, options) end
+---Adds numbers, or tensors of one element, to the epoch's means, weighted by the images of the present batch. A number that is not finite is an error.
+---@param values table
+function Run:log(values) end
 
----@class cnas.rand.options
----@field rng cnas.Rng the stream, which moves on
----@field dtype? string type of the elements (default "f32")
----@field device? string where they are kept (default "cpu")
+---The means, by name, of what was logged in the present epoch so far, on all processes; all ask at the same place.
+---@return table
+function Run:means() end
 
----Uniform numbers in [0, 1) from a stream, the same for every number of threads.
----@param ... integer|table|cnas.rand.options
----@return cnas.Tensor
-function cnas.rand(...) end
+---The mean of a number over all processes, weighted by their images in the present batch.
+---@param number number
+---@return number
+function Run:mean(number) end
 
----@class cnas.randn.options
----@field rng cnas.Rng the stream, which moves on
----@field dtype? string type of the elements (default "f32")
----@field device? string where they are kept (default "cpu")
+---What rank 0 finds in f(), a table that JSON can hold, on all processes; the others do not call it.
+---@param f function
+---@return table
+function Run:told(f) end
 
----Normal numbers with mean 0 and deviation 1.
----@param ... integer|table|cnas.randn.options
----@return cnas.Tensor
-function cnas.randn(...) end
+---The numbers f(item) for the items of a list, shared out over the processes: each is found by one, all get all.
+---@param list table
+---@param f function
+---@return number[]
+function Run:divide(list, f) end
 
----Whether a value is a tensor that was not closed.
----@param value any
+---Prints a line that stays.
+---@param text string
+function Run:say(text) end
+
+---The cell that `what` stands for and its label, as `cnas.arch`. The run keeps it in genotypes/cell.json, drawn, and takes that one when it is resumed.
+---@param what string|table
+---@return cnas.Genotype
+---@return string
+function Run:arch(what) end
+
+---@class cnas.Run.announce.options
+---@field batch integer images at a time
+---@field height integer of an image
+---@field width integer of an image
+---@field accumulate? integer batches to a step (default 1)
+
+---Says how large the networks are that `make(rng)` builds, and how much memory training them will take: `{ parameters =, conv_macs =, linear_macs =, memory = }`, auxiliary heads left out.
+---@param label string
+---@param make function
+---@param options cnas.Run.announce.options
+---@return table
+function Run:announce(label, make, options) end
+
+---@class cnas.Run.init.options
+---@field arch? string|table the cell of a file that does not say it
+---@field new_classifier? boolean classifiers stay as they were drawn, for other classes (default false)
+
+---Gives the network of a run that begins the weights of another, as `cnas.model.open` finds it. An auxiliary head that is not there stays as it was drawn. A resumed run has weights of its own: nothing happens.
+---@param net cnas.Module
+---@param what string
+---@param options cnas.Run.init.options
+function Run:init(net, what, options) end
+
+---Writes the network as weights/NAME.safetensors in the run's folder, as `cnas.model.save`.
+---@param name string
+---@param net cnas.Module
+---@param about table
+function Run:save_model(name, net, about) end
+
+---The end: writes summary.json, with `results`, and says so. False when the run was complete before. A loop over stages ends with it by itself.
+---@param results? table
 ---@return boolean
-function cnas.is_tensor(value) end
+function Run:finish(results) end
 
----What `f(...)` returns, computed without recording for gradients.
+---@class cnas.Run.derive.options
+---@field rounds? integer how often the best is chosen; the best of these is returned (default 3)
+---@field samples? integer from so many (default 10)
+---@field images? integer measured on so many (default 10000)
+---@field batch? integer at a time (default 96)
+---@field compare_uniform? boolean also the mean accuracy of uniform samples (default false)
+---@field score? cnas.Score what measures them instead
+---@field reward? function of accuracy and architecture, by which they are chosen
+---@field costs? cnas.Costs recorded with the chosen one
+---@field front? cnas.Pareto to which they are added, and which is written to pareto.json
+
+---The best of the architectures that a controller proposes at the end of a stage, by accuracy on the validation set, with that accuracy. Writes genotypes/stage-N.json and drawings.
+---@param stage table
+---@param net cnas.Module
+---@param controller table
+---@param valid cnas.Dataset
+---@param test cnas.Dataset
+---@param options? cnas.Run.derive.options
+---@return cnas.Genotype
+---@return number
+function Run:derive(stage, net, controller, valid, test, options) end
+
+---Where the run is, in words: stage, epoch, step.
+---@return string
+function Run:place() end
+
+---Saves everything now.
+function Run:save() end
+
+---Saves when it is time (or `now`), and stops when the user asked for it. The loops call it.
+---@param now? boolean
+function Run:pause(now) end
+
+---Ends the run, as Ctrl-C does; the newest checkpoint is where it goes on.
+function Run:stop() end
+
+---The content; a file of more than `limit` bytes (1 GiB) is an error.
+---@param path string
+---@param limit? integer
+---@return string
+function cnas.file.read(path, limit) end
+
+---Creates or replaces the file, wholly or not at all, and on the disk when it returns.
+---@param path string
+---@param text string
+function cnas.file.write(path, text) end
+
+---Adds to a file, whole or not at all, and on the disk when it returns.
+---@param path string
+---@param text string
+function cnas.file.append(path, text) end
+
+---A copy, which replaces what was there.
+---@param from string
+---@param to string
+function cnas.file.copy(from, to) end
+
+---Another name, on the same disk.
+---@param from string
+---@param to string
+function cnas.file.rename(from, to) end
+
+---Cuts the file to a length.
+---@param path string
+---@param bytes integer
+function cnas.file.truncate(path, bytes) end
+
+---"file", "folder", "other" or false.
+---@param path string
+---@return string|boolean
+function cnas.file.exists(path) end
+
+---Bytes of a file.
+---@param path string
+---@return integer
+function cnas.file.size(path) end
+
+---Removes a file or an empty folder; whether there was one.
+---@param path string
+---@return boolean
+function cnas.file.remove(path) end
+
+---Removes a folder with all that is in it.
+---@param path string
+function cnas.file.remove_tree(path) end
+
+---Makes a folder and those above it, where they are missing.
+---@param path string
+function cnas.file.mkdir(path) end
+
+---The names in a folder, sorted.
+---@param folder string
+---@return string[]
+function cnas.file.list(folder) end
+
+---Removes temporary files that a killed process has left; how many.
+---@param folder string
+---@return integer
+function cnas.file.sweep(folder) end
+
+---Bytes that may still be written there.
+---@param folder string
+---@return integer
+function cnas.file.free_space(folder) end
+
+---The path of a new empty folder.
+---@return string
+function cnas.file.temporary() end
+
+---@class cnas.file.download.options
+---@field url string from where
+---@field path string to where
+---@field max_bytes integer a longer one is refused
+---@field md5? string its checksum
+---@field sha256? string the first digits of its checksum
+---@field progress? function (bytes, total), which may return false to stop
+
+---Fetches a file, goes on with one that was broken off, and checks its sum: it is whole and right when this returns.
+---@param options cnas.file.download.options
+function cnas.file.download(options) end
+
+---Whether the file's SHA-256 begins with these digits; and why not.
+---@param path string
+---@param digits string
+---@return boolean
+---@return string?
+function cnas.file.has_sha256(path, digits) end
+
+---A file that is kept open for many appends.
+---@param path string
+---@return cnas.Log
+function cnas.file.log(path) end
+
+---Whole or not at all; on the disk when it returns, unless sync is false.
+---@param text string
+---@param sync? boolean
+function Log:append(text, sync) end
+
+---What was appended is on the disk when it returns.
+function Log:sync() end
+
+---Bytes so far.
+---@return integer
+function Log:size() end
+
+---Closes it; raises when the last records are not on the disk.
+function Log:close() end
+
+---Held until closed; an error of code "busy" when another process holds it.
+---@param folder string
+---@return cnas.Lock
+function cnas.file.lock(folder) end
+
+---Gives it back.
+function Lock:close() end
+
+---@class cnas.json.encode.options
+---@field indent? boolean in lines (default false)
+
+---Keys are sorted, numbers read back exactly. A table with the keys 1 … n is an array, an empty one an object unless `cnas.json.array` marked it.
+---@param value any
+---@param options? cnas.json.encode.options
+---@return string
+function cnas.json.encode(value, options) end
+
+---The value; `source` is what error messages call the text.
+---@param text string
+---@param source? string
+---@return any
+function cnas.json.decode(text, source) end
+
+---Marks a table to be written as an array even when empty.
+---@param list? table
+---@return table
+function cnas.json.array(list) end
+
+---Tensors by name, or a list { { name =, tensor = }, … }; metadata is strings by string.
+---@param path string
+---@param tensors table
+---@param metadata? table
+function cnas.safetensors.save(path, tensors, metadata) end
+
+---Tensors by name, and the metadata; a damaged file is an error of code "data".
+---@param path string
+---@return table
+---@return table
+function cnas.safetensors.load(path) end
+
+---From a PNG or JPEG file, whatever its name says.
+---@param path string
+---@return cnas.Tensor
+function cnas.image.load(path) end
+
+---@class cnas.image.transform.options
+---@field size? integer height and width of the result (default 224)
+---@field resize? integer what the shorter side becomes before the middle is taken (default 256)
+---@field part? number[] { x, y, width, height } that is resized instead of the middle
+---@field changes? table a list of { "brightness"|"contrast"|"saturation"|"hue", factor }, in their order
+---@field exact? boolean decode a JPEG in full size also for a part that is four times too large (default false)
+
+---A file's picture as loaders make it, u8 (size,size,3): the middle, or a part with changed colours, as PIL and torchvision.
+---@param bytes string
+---@param options? cnas.image.transform.options
+---@return cnas.Tensor
+function cnas.image.transform(bytes, options) end
+
+---What a JPEG or PNG file is, all of it decoded: { format =, colour =, width =, height =, bits =, alpha =, progressive =, orientation =, warnings = }. An error of code "data", which begins with the name, when it cannot be decoded.
+---@param bytes string
+---@param name? string
+---@return table
+function cnas.image.inspect(bytes, name) end
+
+---To a PNG file.
+---@param path string
+---@param image cnas.Tensor
+function cnas.image.save(path, image) end
+
+---From a file's content.
+---@param bytes string
+---@return cnas.Tensor
+function cnas.image.decode(bytes) end
+
+---A PNG file's content.
+---@param image cnas.Tensor
+---@return string
+function cnas.image.encode(image) end
+
+---@class cnas.draw.cell.options
+---@field svg? string path of an SVG file
+---@field png? string path of a PNG file
+---@field title? string above the picture
+
+---Draws the "normal" or the "reduction" cell of a genotype; `cnas.draw.cell(triples, options)` a list of { "op", from, to }.
+---@param genotype table|string
+---@param cell string
+---@param options? cnas.draw.cell.options
+function cnas.draw.cell(genotype, cell, options) end
+
+---The same as text for graphviz.
+---@param genotype table|string
+---@param cell string
+---@param options? cnas.draw.dot.options
+---@return string
+function cnas.draw.dot(genotype, cell, options) end
+
+---@class cnas.events.open.options
+---@field resume_step? integer what TensorBoard has seen from this step on is void
+
+---A new file of events in the folder.
+---@param folder string
+---@param options? cnas.events.open.options
+---@return cnas.Events
+function cnas.events.open(folder, options) end
+
+---A point of a curve.
+---@param tag string
+---@param value number
+---@param step integer
+function Events:scalar(tag, value, step) end
+
+---A picture: the content of a PNG file.
+---@param tag string
+---@param png string
+---@param step integer
+function Events:image(tag, png, step) end
+
+---What was written is on the disk when it returns.
+function Events:flush() end
+
+---Of the file.
+---@return string
+function Events:path() end
+
+---Closes it; raises when the last records could not be written.
+function Events:close() end
+
+---The bytes of the value's JSON text, u8 (N).
+---@param value any
+---@return cnas.Tensor
+function cnas.packed.tensor(value) end
+
+---The value of such a tensor.
+---@param tensor cnas.Tensor
+---@return any
+function cnas.packed.value(tensor) end
+
+---Dicts and lists as tables, None as `cnas.json.null`, tensors with their shapes; zip files and the older format. What is shared in the file is shared here.
+---@param path string
+---@return any
+function cnas.pth.load(path) end
+
+---@class cnas.onnx.export.options
+---@field size? integer|integer[] of the images: one number, or { height, width } (default 32)
+---@field channels? integer of the images (default 3)
+---@field fold? boolean batch normalisations into convolutions (default false)
+---@field check? boolean read it back, run it and compare (default true)
+---@field tolerance? number of that, as part of what logits differ by from image to image (default 0.01)
+---@field metadata? table texts by key
+---@field graph? string its name (default "cnas")
+---@field module? cnas.Module for names, where f is a function
+---@field genotype? table for messages
+---@field layers? integer for messages
+
+---Writes a network, or a function of images (N,H,W,C), to a file, reads it back, runs it and compares; a file that does not pass is not there afterwards. Returns { nodes =, parameters =, bytes =, ir_version =, opset =, difference =, spread =, largest = }. The network is left in evaluation.
+---@param path string
+---@param f cnas.Module|function
+---@param options? cnas.onnx.export.options
+---@return table
+function cnas.onnx.export(path, f, options) end
+
+---The same as a table, not written.
+---@param f cnas.Module|function
+---@param options? cnas.onnx.model.options
+---@return table
+function cnas.onnx.model(f, options) end
+
+---A copy of a model in which every batch normalisation right behind a convolution is part of its weights.
+---@param model table
+---@return table
+function cnas.onnx.folded(model) end
+
+---What a file says.
+---@param path string
+---@return table
+function cnas.onnx.read(path) end
+
+---Writes a model, as `cnas.onnx.model` makes it.
+---@param path string
+---@param model table
+function cnas.onnx.write(path, model) end
+
+---Runs a model that was read on images x (N,H,W,C).
+---@param model table
+---@param x cnas.Tensor
+---@return cnas.Tensor
+function cnas.onnx.run(model, x) end
+
+---@class cnas.onnx.compare.options
+---@field seed? integer draws the images (default 1)
+---@field batches? integer[] the sizes of the two batches
+
+---How far a file is from f: the largest difference on random images; how far f's results for different images are from each other, at most; and the largest of them.
+---@param path string
+---@param f cnas.Module|function
+---@param options? cnas.onnx.compare.options
+---@return number
+---@return number
+---@return number
+function cnas.onnx.compare(path, f, options) end
+
+---Whether this build reads and writes ONNX files.
+---@return boolean
+function cnas.onnx_model.available() end
+
+---What a file says.
+---@param path string
+---@return table
+function cnas.onnx_model.load(path) end
+
+---Writes such a table.
+---@param path string
+---@param model table
+function cnas.onnx_model.save(path, model) end
+
+---Joins the other processes, on the first call.
+---@return cnas.World
+function cnas.dist.world() end
+
+---Returns when all have called it.
+function World:barrier() end
+
+---The tensor, now the sum over all processes, added in the order of the ranks.
+---@param tensor cnas.Tensor
+---@return cnas.Tensor
+function World:allreduce(tensor) end
+
+---The root's (rank 0): the tensor itself, overwritten, or a string.
+---@param value cnas.Tensor|string
+---@param root? integer
+---@return cnas.Tensor|string
+function World:broadcast(value, root) end
+
+---All processes' strings in the order of the ranks, on every one.
+---@param text string
+---@return string[]
+function World:gather(text) end
+
+---The sums of the numbers over all processes, added in the order of the ranks.
+---@param ... number
+---@return number...
+function World:sum(...) end
+
+---Begins a sum that goes on while the caller computes; the tensor stays as it is until it is waited for.
+---@param tensor cnas.Tensor
+---@return cnas.Exchange
+function World:start_sum(tensor) end
+
+---This process's part, 0 … 1, of the batch that all work on; an optimizer that is shared weights its gradients by it. `cnas.Run:batches` says it for each batch.
+---@param share number
+function World:weigh(share) end
+
+---Whether waiting would come back at once.
+---@return boolean
+function Exchange:done() end
+
+---The tensor, now the sum.
+---@return cnas.Tensor
+function Exchange:wait() end
+
+---The version.
+---@type string
+cnas.version = nil
+
+---The folder with lua/ and recipes/; nil in another program.
+---@type string?
+cnas.home = nil
+
+---Sets how many threads kernels use, where given; returns how many. Results do not depend on it.
+---@param n? integer
+---@return integer
+function cnas.threads(n) end
+
+---Sets the instruction set of the CPU's kernels, where given: portable, avx2, avx512 or avx512_bf16; returns it.
+---@param name? string
+---@return string
+function cnas.isa(name) end
+
+---Memory of tensors in bytes: { bytes_live, bytes_peak, bytes_cached, blocks_live, allocations, system_allocations }.
+---@return table
+function cnas.memory() end
+
+---The peak of `cnas.memory` begins again at what is live.
+function cnas.reset_peak() end
+
+---How many tensors are alive.
+---@return integer
+function cnas.live() end
+
+---For tests: the n-th allocation from now fails; nil: none.
+---@param n? integer
+function cnas.fail_allocation(n) end
+
+---Seconds of a clock that only goes forward; differences count.
+---@return number
+function cnas.clock() end
+
+---The user's wish to stop: "SIGINT", "SIGTERM", "SIGUSR1" or nil. Asking tells the program that the recipe will stop by itself.
+---@return string?
+function cnas.interrupted() end
+
+---The wish was answered: go on.
+function cnas.clear_interrupt() end
+
+---The columns of the terminal on stderr, or nil when there is none.
+---@return integer?
+function cnas.terminal() end
+
+---The interactive loop, as `cnas -i`, within a program, until Ctrl-D. Names are looked up in the table, then in the globals, and set in the table.
+---@param names? table
+function cnas.interact(names) end
+
+---Prints values as the loop does and keeps the first as `_`.
+---@param ... any
+function cnas.repl.print(...) end
+
+---What `f(...)` returns; prints how long it took.
 ---@param f function
 ---@param ... any
 ---@return any
-function cnas.no_grad(f, ...) end
+function cnas.repl.time(f, ...) end
 
----Whether operations are recorded here: false within `cnas.no_grad`.
----@return boolean
-function cnas.grad_enabled() end
+---The variables in a table of globals that were not there when the loop began, with type and size.
+---@param names table
+---@return string
+function cnas.repl.who(names) end
 
----@class cnas.op.options
----@field name? string for error messages
----@field forward function (ctx, x…) -> one or more tensors; ctx is a fresh table to leave things in
----@field backward function (ctx, gy…) -> a gradient, or nil, for each x
+---Obeys a line that begins with ? or :.
+---@param line string
+---@return string?
+function cnas.repl.command(line) end
 
----An operation of your own with its own gradient. Arguments that are no tensors reach `forward` too.
----@param options cnas.op.options
----@return function
-function cnas.op(options) end
+---What may stand at a place in a line of Lua: candidates for the word that ends there, sorted, and where it begins.
+---@param text string
+---@param position? integer
+---@param names? table
+---@return string[]
+---@return integer
+function cnas.repl.complete(text, position, names) end
 
----The rows of ops.def: a list of { name, kind, inputs, attrs, outputs, types, doc }.
+---A loop begins, with these globals. For the program.
+---@param names table
+---@param color boolean
+function cnas.repl.begin(names, color) end
+
+---Says what surprises everybody once about a text that is going to be run. For the program.
+---@param text string
+function cnas.repl.advise(text) end
+
+---A line took so long. For the program.
+---@param seconds number
+function cnas.repl.ran(seconds) end
+
+---The table of the loop's globals.
+---@return table
+function cnas.repl.environment() end
+
+---Seconds in words: "12.3 ms".
+---@param seconds number
+---@return string
+function cnas.repl.duration(seconds) end
+
+---All pages, in order: { name =, title =, text = paragraphs, entries = }.
 ---@return table[]
-function cnas.ops() end
+function cnas.manual.pages() end
 
----The sizes as a list.
----@return integer[]
-function Tensor:shape() end
+---The entry of a name as "cnas.zeros", "cnas.Tensor:sum" or "zeros".
+---@param name string
+---@return table?
+function cnas.manual.entry(name) end
 
----One size; a negative dimension counts from the end.
----@param dim integer
----@return integer
-function Tensor:size(dim) end
+---The entry about a function or module of the library, or the type of an object.
+---@param value any
+---@return table?
+function cnas.manual.of(value) end
 
----How many dimensions.
----@return integer
-function Tensor:dim() end
+---Entries whose name or text has the word.
+---@param word string
+---@return table[]
+function cnas.manual.search(word) end
 
----How many elements.
----@return integer
-function Tensor:count() end
+---Every public name of the library, sorted.
+---@return string[]
+function cnas.manual.public() end
 
----The value of a tensor with one element.
----@return number
-function Tensor:item() end
+---The value of a name, or nil.
+---@param name string
+---@param types? table
+---@return any
+function cnas.manual.resolve(name, types) end
 
----The values as nested lists; a number for a tensor without dimensions.
----@return table|number
-function Tensor:totable() end
+---All types by name, as tables of their methods.
+---@return table
+function cnas.manual.types() end
 
----Whether the elements lie one behind the other in row-major order.
----@return boolean
-function Tensor:is_contiguous() end
+---A page of the source as a table.
+---@param text string
+---@param file string
+---@return table
+function cnas.manual.parse(text, file) end
 
----The same values, shared, without gradient.
----@return cnas.Tensor
-function Tensor:detach() end
+---The options given to `who`, completed: `known` lists required names, and optional ones with their default, `cnas.args.optional` for none. An unknown key is an error that suggests the nearest.
+---@param who string
+---@param given table
+---@param known table
+---@return table
+function cnas.args.check(who, given, known) end
 
----A copy, with gradient.
----@return cnas.Tensor
-function Tensor:clone() end
+---Raises an error with a code: "usage", "data", "io", "busy", "not-finite" or "interrupted". The program's exit status follows from it.
+---@param code string
+---@param format string
+---@param ... any
+function cnas.args.fail(code, format, ...) end
 
----As another type and on another device: `t:to("f64")`, `t:to("cuda")`, `t:to("f32", "cpu")`.
----@param ... string
----@return cnas.Tensor
-function Tensor:to(...) end
+---The same with fields of your own.
+---@param code string
+---@param fields table
+---@param message string
+function cnas.args.fail_with(code, fields, message) end
 
----Writes the other's values, of the same shape and any type, into this one. An error where a gradient would notice.
----@param other cnas.Tensor
----@return cnas.Tensor
-function Tensor:copy_(other) end
+---The entry that a name was most likely meant to be.
+---@param name string
+---@param list string[]
+---@return string?
+function cnas.args.nearest(name, list) end
 
----@class cnas.Tensor.backward.options
----@field retain? boolean keep it for another backward (default false)
+---" (did you mean 'stride'?)", or nothing.
+---@param name string
+---@param list string[]
+---@return string
+function cnas.args.suggestion(name, list) end
 
----Computes the gradients of all that this tensor was computed from; it must have one element unless `gradient` is given. Frees what was recorded.
----@param gradient? cnas.Tensor
----@param options? cnas.Tensor.backward.options
-function Tensor:backward(gradient, options) end
-
----Asks for a gradient (or, with false, no longer); returns the tensor.
----@param on? boolean
----@return cnas.Tensor
-function Tensor:requires_grad_(on) end
-
----Sets or, with nil, removes the gradient.
----@param gradient? cnas.Tensor
-function Tensor:set_grad(gradient) end
-
----Frees the tensor at once; using it afterwards is an error.
-function Tensor:close() end
+---The keys of a table, sorted.
+---@param t table
+---@return table
+function cnas.args.keys(t) end
 
 return cnas
