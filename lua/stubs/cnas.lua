@@ -2460,6 +2460,16 @@ function cnas.latency.time(f, options) end
 ---@return number
 function cnas.latency.median(list) end
 
+---Images on the device of the network's weights.
+---@param x cnas.Tensor
+---@param net cnas.Module|function
+---@return cnas.Tensor
+function cnas.latency.placed(x, net) end
+
+---Waits until a result is there, and lets go of it.
+---@param y cnas.Tensor
+function cnas.latency.finish(y) end
+
 ---@class cnas.profile.options
 ---@field layers integer cells of the network
 ---@field genotype? table of an evaluation network
@@ -2922,10 +2932,10 @@ function cnas.oneshot.new(opt) end
 ---@param sample? function
 function OneShot:train(sample) end
 
----The reward of an architecture on the validation split. Notes it among the finalists, in the front and in the epoch's means.
+---Measures an architecture on the validation split. Its reward is noted in the front, among the finalists and in the epoch's means, and told to `each(arch, reward)`. Several processes measure one each at a time, and all note all.
 ---@param arch table
----@return number
-function OneShot:measure(arch) end
+---@param each? function
+function OneShot:measure(arch, each) end
 
 ---The last choice: the best of the finalists and its accuracy; writes the genotype, drawings and the front.
 ---@param stage table
@@ -3526,7 +3536,7 @@ function cnas.onnx.read(path) end
 ---@param model table
 function cnas.onnx.write(path, model) end
 
----Runs a model that was read on images x (N,H,W,C).
+---Runs a model that was read on images x (N,H,W,C). Reading a file is safe whatever is in it; a graph that is run may ask for any amount of memory, so run only files that you trust.
 ---@param model table
 ---@param x cnas.Tensor
 ---@return cnas.Tensor

@@ -11,7 +11,7 @@ local rng = cnas.rng(tonumber(arg[1]), "junk")
 -- Left out: what writes files or talks to the network by design, and what changes the process for all that follow.
 local left_out = { file = true, fail_allocation = true, threads = true, engine = true, run = true, options = true,
                    dist = true, events = true, loaded = true, isa = true, show = true, interact = true,
-                   repl = true, pretrained = true }
+                   repl = true, manual = true, pretrained = true }
 
 for _, part in ipairs { "controller", "costs", "curriculum", "data", "finalists", "metric", "pareto", "population",
                        "sampler", "schedule" } do assert(cnas[part]) end
