@@ -245,7 +245,7 @@ void cn_jpeg_free(CnJpeg *j) { (void)j; }
 CnErr cn_jpeg_open(CnJpeg *j, CnPictureFile *file) {
   (void)j;
   return cn_fail(CN_EDATA, "%s: this program was built without libjpeg-turbo and reads no JPEG files: install "
-                 "libjpeg62-turbo-dev (vendor/install.sh optional) and build again", file->name);
+                 "libjpeg62-turbo-dev (vendor/install.sh build) and build again", file->name);
 }
 
 CnErr cn_jpeg_decode(CnJpeg *j, CnPictureFile *file, int shrink, const CnBox *box, CnRowSink sink, void *to) {

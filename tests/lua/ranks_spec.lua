@@ -200,8 +200,13 @@ end)
 T.describe("a process of several", function()
   local function both(code, seconds)
     need_mpi()
-    return T.run { "-e", "local cnas = require 'cnas' local world = cnas.dist.world() " .. code, seconds = 90,
-      under = "env " .. settings .. ("CNAS_PATIENCE=%d mpirun -np 3"):format(seconds or 45) }
+    local status, out, err
+    for _ = 1, 3 do -- Open MPI 4.1's mpirun itself may crash while it tidies up after a job that ended badly
+      status, out, err = T.run { "-e", "local cnas = require 'cnas' local world = cnas.dist.world() " .. code,
+        seconds = 90, under = "env " .. settings .. ("CNAS_PATIENCE=%d mpirun -np 3"):format(seconds or 45) }
+      if not err:find("(orte_finalize", 1, true) then break end
+    end
+    return status, out, err
   end
 
   T.it("that is killed is named", function()
