@@ -146,7 +146,8 @@ local function index_text()
       end
     end
     out[#out + 1] = ('<section class="index"><h2><a href="%s.html">%s</a></h2>\n%s\n<p class="names">%s</p></section>')
-      :format(page.name, escape(page.title), paragraphs(page.text[1] and { page.text[1] } or {}), table.concat(names, "\n"))
+      :format(page.name, escape(page.title), paragraphs(page.text[1] and { page.text[1] } or {}),
+              table.concat(names, "\n"))
   end
   return table.concat(out, "\n")
 end

@@ -105,9 +105,9 @@ T.describe("a loader", function()
   T.it("is shared out by shards", function()
     local one, two = loader { shard = 1, shards = 3 }, loader { shard = 3, shards = 3 }
     T.equal({ #one, #two }, { 3, 3 })
-    for own, all in pairs { [one] = { 8, 24 }, [two] = { 8, 24 } } do
+    for own, counted in pairs { [one] = { 8, 24 }, [two] = { 8, 24 } } do
       own()
-      T.equal({ own:share() }, all)
+      T.equal({ own:share() }, counted)
     end
     for _ = 2, 3 do one() two() end
     T.equal({ one:share() }, { 1, 2 })

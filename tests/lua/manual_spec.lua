@@ -90,7 +90,6 @@ local probes = {
   ["cnas.Optimizer:step"] = function(o) cnas.optim.sgd({ w }, { lr = 1 }):step(nil, o) end,
   ["cnas.data.load"] = function(o) cnas.data.load("shapes", o) end,
   ["cnas.datasets.cifar"] = function(o) cnas.datasets.cifar(10, "nowhere", o) end,
-  ["cnas.model.read"] = function(o) cnas.model.read("nowhere", o) end,
   ["cnas.model.open"] = function(o) cnas.model.open("nowhere", o) end,
   ["cnas.model.read"] = function(o) cnas.model.read("nowhere", o) end,
   ["cnas.pretrained.fetch"] = function(o) cnas.pretrained.fetch("cnas_imagenet", o) end,
