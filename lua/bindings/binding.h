@@ -76,6 +76,7 @@ void cnL_open_ops(lua_State *L);
 void cnL_open_custom(lua_State *L);
 void cnL_open_random(lua_State *L);
 void cnL_open_nn(lua_State *L);
+void cnL_open_apply(lua_State *L); /* adds to what nn opened */
 void cnL_open_optim(lua_State *L);
 void cnL_open_nas(lua_State *L);
 void cnL_open_data(lua_State *L);
@@ -84,6 +85,7 @@ void cnL_open_io(lua_State *L);
 void cnL_open_dist(lua_State *L);
 void cnL_open_trace(lua_State *L);
 void cnL_open_profile(lua_State *L);
+void cnL_open_machine(lua_State *L);
 void cnL_open_host(lua_State *L); /* called by the program, which knows these things */
 int luaopen_cnas_engine(lua_State *L);
 

@@ -8,6 +8,7 @@ int luaopen_cnas_engine(lua_State *L) {
   cnL_open_custom(L);
   cnL_open_random(L);
   cnL_open_nn(L);
+  cnL_open_apply(L);
   cnL_open_optim(L);
   cnL_open_nas(L);
   cnL_open_io(L);
@@ -15,5 +16,6 @@ int luaopen_cnas_engine(lua_State *L) {
   cnL_open_photo(L);
   cnL_open_trace(L);
   cnL_open_profile(L);
+  cnL_open_machine(L);
   return 1;
 }

@@ -28,7 +28,7 @@ end
 --- Any schedule: open(i, order, nodes) returns how many inner nodes and which operations (names) stage i opens, and
 --- a name for it; nil ends the list.
 function curriculum.stages(space, opt, open)
-  local order, stages = curriculum.order(space, opt.seed, opt.base), {}
+  local order, stages = curriculum.order(space, opt.seed, rawget(opt, "base")), {} -- a recipe may have no --base
   for i = 1, math.huge do
     local nodes, ops, name = open(i, order, opt.nodes)
     if not nodes then break end

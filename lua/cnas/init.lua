@@ -8,7 +8,7 @@ local args = require "cnas.args"
 
 local library = {
   "arch", "args", "controller", "costs", "curriculum", "data", "declared", "finalists", "foresee", "latency",
-  "manual", "metric", "model", "nasbench201", "oneshot", "onnx", "options", "packed", "pareto", "places",
+  "machine", "manual", "metric", "model", "nasbench201", "oneshot", "onnx", "options", "packed", "pareto", "places",
   "population", "pretrained", "profile", "repl", "run", "sampler", "schedule", "score", "seeds", "subject",
 }
 

@@ -7,11 +7,15 @@
 --
 -- A list of declarations may stand among them: those that several recipes share are in cnas.declared.
 --
+-- What the program is about stands without a name: { "run", argument = true, help = "…" } takes the next word that is
+-- no option, argument = "many" all that are left, in a list. They are required unless `optional`, or a run is resumed,
+-- which knows its own; behind "--" every word is one.
+--
 -- The type of an option is that of its default, or `type`: "integer", "number", "boolean" or "string". On the command
 -- line an underscore may be written as a dash; a boolean is --name or --no-name. A value comes from the command line,
 -- else from the preset, else it is the default. The options of the run folder are there in every recipe, but in one
--- that says folder = false, because it makes none: it has --seed and --threads of them. In the result, a field that was
--- not declared is an error.
+-- that says folder = false, because it makes none: it has --seed and --threads of them, unless it also says
+-- computes = false. In the result, a field that was not declared is an error.
 
 local args = require "cnas.args"
 
@@ -51,7 +55,7 @@ local function declare(spec)
     if type(name) ~= "string" then error("cnas.options: an option needs a name: { \"name\", default = … }", 4) end
     local option = { name = underscored(name), common = common_one }
     for key, value in pairs(declared) do if key ~= 1 then option[key] = value end end
-    option.type = option.type or option.default ~= nil and kind_of(option.default)
+    option.type = option.type or option.default ~= nil and kind_of(option.default) or option.argument and "string"
     if not kinds[option.type] then
       error(("cnas.options: option '%s' needs a default or a type (integer, number, boolean, string)"):format(name), 4)
     end
@@ -69,7 +73,7 @@ local function declare(spec)
     local own = byname[declared[1]]
     if own then
       if own.free == nil then own.free = declared.free end
-    elseif spec.folder ~= false or declared.anywhere then
+    elseif spec.folder ~= false or declared.anywhere and spec.computes ~= false then
       add(declared, true)
     end
   end
@@ -78,13 +82,26 @@ end
 
 local function names_of(list)
   local names = {}
-  for _, option in ipairs(list) do names[#names + 1] = dashed(option.name) end
+  for _, option in ipairs(list) do if not option.argument then names[#names + 1] = dashed(option.name) end end
   return names
+end
+
+-- How an argument without a name is called in messages and in the help.
+local function called(option) return option.metavar or dashed(option.name):upper() end
+
+local function same(a, b)
+  if type(a) == "table" and type(b) == "table" then return table.concat(a, "\0") == table.concat(b, "\0") end
+  return a == b
 end
 
 -- A checked value of the option from what was written: text from the command line, or a Lua value from a preset.
 local function convert(option, given)
-  local name, value = "--" .. dashed(option.name), given
+  local name, value = option.argument and called(option) or "--" .. dashed(option.name), given
+  if option.argument == "many" and type(given) == "table" then
+    local one, list = args.with(option, { argument = true }), {}
+    for i, word in ipairs(given) do list[i] = convert(one, word) end
+    return list
+  end
   local function wrong(expected)
     args.fail("usage", "%s: expected %s, got '%s'", name, expected, tostring(given))
   end
@@ -113,9 +130,31 @@ local function convert(option, given)
   return value
 end
 
+-- Gives the words without a name to the arguments that were declared.
+local function place(plain, list, given, script)
+  local next_one = 1
+  for _, option in ipairs(list) do
+    if option.argument == "many" and plain[next_one] then
+      given[option.name] = table.move(plain, next_one, #plain, 1, {})
+      next_one = #plain + 1
+    elseif option.argument then
+      given[option.name] = plain[next_one]
+      next_one = next_one + 1
+    end
+    if option.argument and given[option.name] == nil and not option.optional and not given.resume then
+      args.fail("usage", "%s is missing: %s; see cnas %s --help", called(option), option.help or "an argument", script)
+    end
+  end
+  if plain[next_one] then
+    args.fail("usage", "unexpected argument '%s'%s", plain[next_one],
+              next_one == 1 and ": options begin with --" or (" behind '%s'"):format(plain[next_one - 1]))
+  end
+end
+
 -- The words of the command line as a table of what was written for each option, and the preset's name.
-local function scan(words, list, byname, presets)
+local function scan(words, list, byname, presets, script)
   local given, preset, i = {}, nil, 1
+  local plain = {} -- words without a name
   local short = {}
   for _, option in ipairs(list) do if option.short then short[option.short] = option.name end end
 
@@ -133,13 +172,19 @@ local function scan(words, list, byname, presets)
       return given, preset, true
     elseif short[word] then
       given[short[word]] = follows(word)
+    elseif word == "--" then
+      table.move(words, i + 1, #words, #plain + 1, plain)
+      break
+    elseif not name and word:find "^%-." then
+      args.fail("usage", "unknown option '%s': options begin with --", word)
     elseif not name then
-      args.fail("usage", "unexpected argument '%s': options begin with --", word)
+      plain[#plain + 1] = word
     elseif name == "preset" then
       preset = value or follows(word)
     else
       local key = underscored(name)
       local option, off = byname[key], false
+      if option and option.argument then option = nil end
       if not option and key:match("^no_") and byname[key:sub(4)] and byname[key:sub(4)].type == "boolean" then
         option, off = byname[key:sub(4)], true
       end
@@ -162,6 +207,7 @@ local function scan(words, list, byname, presets)
     args.fail("usage", "--preset: expected one of %s, got '%s'%s", table.concat(args.keys(presets), ", "), preset,
               args.suggestion(preset, args.keys(presets)))
   end
+  place(plain, list, given, script)
   return given, preset, false
 end
 
@@ -186,7 +232,13 @@ local function show_preset(show, name, values)
 end
 
 local function help(spec, list, presets, script)
-  local lines = { spec.about or "", "", ("usage: cnas %s [options]"):format(script), "" }
+  local words = {}
+  for _, option in ipairs(list) do
+    local word = option.argument == "many" and ("%s [%s …]"):format(called(option), called(option)) or called(option)
+    if option.argument then words[#words + 1] = option.optional and "[" .. word .. "]" or word end
+  end
+  words[#words + 1] = "[options]"
+  local lines = { spec.about or "", "", ("usage: cnas %s %s"):format(script, table.concat(words, " ")), "" }
   local function show(left, text)
     if #left > 26 then
       lines[#lines + 1] = "  " .. left
@@ -194,10 +246,16 @@ local function help(spec, list, presets, script)
     end
     lines[#lines + 1] = ("  %-26s  %s"):format(left, text)
   end
+  if #words > 1 then
+    lines[#lines + 1] = "Arguments:"
+    for _, option in ipairs(list) do if option.argument then show(called(option), option.help or "") end end
+    lines[#lines + 1] = ""
+  end
   local function section(title, of_run)
-    lines[#lines + 1] = title
+    local first = #lines + 1
+    lines[first] = title
     for _, option in ipairs(list) do
-      if option.common == of_run then
+      if option.common == of_run and not option.argument then
         local metavar = option.metavar or ({ integer = "N", number = "X", string = "TEXT" })[option.type]
         local left = "--" .. dashed(option.name)
         if option.type == "boolean" then
@@ -216,7 +274,7 @@ local function help(spec, list, presets, script)
         show(left, text)
       end
     end
-    lines[#lines + 1] = ""
+    if #lines == first then lines[first] = nil else lines[#lines + 1] = "" end
   end
   section("Options:", false)
   section("The run:", true)
@@ -256,7 +314,7 @@ function options.parse(spec, words, script)
       end
     end
   end
-  local given, preset, asked = scan(words, list, byname, presets)
+  local given, preset, asked = scan(words, list, byname, presets, script or "RECIPE")
   if asked then return nil, help(spec, list, presets, script or "RECIPE") end
   local values = {}
   for _, option in ipairs(list) do
@@ -351,9 +409,10 @@ function options.restore(opt, record, where)
   for _, option in ipairs(about[opt].list) do
     local name = option.name
     local given, recorded = about[opt].given[name], record[name]
-    if given ~= nil and given ~= recorded and not (option.free or option.once) then
-      args.fail("usage", "--%s %s: the run in %s was started with %s; resume it with that, or start another run",
-                dashed(name), tostring(given), where, tostring(recorded))
+    if given ~= nil and not same(given, recorded) and not (option.free or option.once) then
+      local function text(value) return type(value) == "table" and table.concat(value, " ") or tostring(value) end
+      args.fail("usage", "%s %s: the run in %s was started with %s; resume it with that, or start another run",
+                option.argument and called(option) or "--" .. dashed(name), text(given), where, text(recorded))
     end
     if given == nil and recorded ~= nil and not option.once then rawset(opt, name, convert(option, recorded)) end
   end

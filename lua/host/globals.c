@@ -6,53 +6,15 @@
 
 #include "lua/host/host.h"
 
-#define LONGEST 64
-
-/* Edits (insert, drop, change, swap neighbours) between two names; more than 2 do not matter. */
-static int distance(const char *a, const char *b) {
-  int n = (int)strlen(a), m = (int)strlen(b);
-  int row[3][LONGEST + 1];
-  if (n > LONGEST || m > LONGEST || n - m > 2 || m - n > 2) return 3;
-  for (int j = 0; j <= m; j++) row[0][j] = j;
-  for (int i = 1; i <= n; i++) {
-    int *now = row[i % 3], *last = row[(i + 2) % 3], *before = row[(i + 1) % 3];
-    now[0] = i;
-    for (int j = 1; j <= m; j++) {
-      int best = last[j - 1] + (a[i - 1] != b[j - 1]);
-      if (last[j] + 1 < best) best = last[j] + 1;
-      if (now[j - 1] + 1 < best) best = now[j - 1] + 1;
-      if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] && before[j - 2] + 1 < best)
-        best = before[j - 2] + 1;
-      now[j] = best;
-    }
-  }
-  return row[n % 3][m];
-}
-
-/* The nearest name so far. Copied: a local's name belongs to its function, a global's to its table. */
-typedef struct Nearest {
-  const char *wanted;
-  int edits; /* of `name`; one more than allowed at the start */
-  char name[LONGEST + 1];
-} Nearest;
-
-static void consider(Nearest *nearest, const char *name) {
-  if (name == NULL || name[0] == '(' || strlen(name) > LONGEST) return;
-  int edits = distance(nearest->wanted, name);
-  if (edits == 0 || edits >= nearest->edits) return;
-  nearest->edits = edits;
-  strcpy(nearest->name, name);
-}
-
 static void consider_scope(lua_State *L, lua_Debug *reader, Nearest *nearest) {
   const char *name;
   for (int i = 1; (name = lua_getlocal(L, reader, i)) != NULL; i++) {
-    consider(nearest, name);
+    host_consider(nearest, name);
     lua_pop(L, 1);
   }
   lua_getinfo(L, "f", reader);
   for (int i = 1; (name = lua_getupvalue(L, -1, i)) != NULL; i++) {
-    consider(nearest, name);
+    host_consider(nearest, name);
     lua_pop(L, 1);
   }
   lua_pop(L, 1);
@@ -75,15 +37,14 @@ static void consider_globals(lua_State *L, Nearest *nearest) {
   lua_pushnil(L);
   while (lua_next(L, -2)) {
     lua_pop(L, 1);
-    if (lua_type(L, -1) == LUA_TSTRING) consider(nearest, lua_tostring(L, -1));
+    if (lua_type(L, -1) == LUA_TSTRING) host_consider(nearest, lua_tostring(L, -1));
   }
   lua_pop(L, 1);
 }
 
 /* Raises "file:line: <what> '<name>' (did you mean 'x'?)" at the function that touched _ENV. */
 static int misspelt(lua_State *L, const char *what, const char *advice) {
-  Nearest nearest = { lua_tostring(L, 2), 3, "" };
-  if (strlen(nearest.wanted) <= 3) nearest.edits = 2; /* two edits make any short name of any other */
+  Nearest nearest = host_nearest(lua_tostring(L, 2));
   consider_scopes(L, &nearest);
   consider_globals(L, &nearest);
   luaL_where(L, 1);

@@ -5,6 +5,7 @@
 #include <lauxlib.h>
 #include <lua.h>
 #include <stdbool.h>
+#include <stdio.h>
 
 /* What the program's exit status says; --help and README list them. */
 enum {
@@ -55,6 +56,23 @@ void host_strict_globals(lua_State *L);
 void host_paths(lua_State *L);
 /* Puts the folder of a recipe behind the library in package.path. */
 void host_paths_add_folder_of(lua_State *L, const char *file);
+
+/* near.c: the nearest of names that are told one by one. Copied: what is told may be gone when it is wanted. */
+#define NEAR_LONGEST 64
+typedef struct Nearest {
+  const char *wanted;
+  int edits; /* of `name`; one more than allowed at the start */
+  char name[NEAR_LONGEST + 1]; /* "": none is near */
+} Nearest;
+Nearest host_nearest(const char *wanted);
+void host_consider(Nearest *nearest, const char *name);
+
+/* commands.c: the words that the program knows besides recipes. */
+bool host_is_command(const char *word);
+void host_list_commands(FILE *out);
+const char *host_push_command(lua_State *L, const char *word); /* pushes the path of the command's file */
+/* What a recipe that is not there was most likely meant to be: a command, or a recipe of the library. */
+Nearest host_nearest_recipe(lua_State *L, const char *file);
 
 /* repl.c: reads, runs and prints until the end of the input; returns the exit status. `color`: auto, always, never. */
 int host_repl(lua_State *L, const char *color);

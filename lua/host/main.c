@@ -14,6 +14,7 @@
 
 static const char usage[] =
   "usage: cnas [-i] FILE [options of the recipe]\n"
+  "       cnas COMMAND [options of the command]\n"
   "       cnas [-i] -e CODE [arguments]\n"
   "       cnas -i\n"
   "\n"
@@ -26,6 +27,10 @@ static const char usage[] =
   "  --color W  of -i: auto (on a terminal), always or never\n"
   "  --version  versions, instruction set and number of threads\n"
   "  --help     this text\n"
+  "\n"
+  "Commands (`cnas COMMAND --help` says more; a file of the same name is run as ./COMMAND):\n";
+
+static const char usage_end[] =
   "\n"
   "Exit status:\n"
   "  0  done\n"
@@ -40,7 +45,13 @@ static const char usage[] =
   "Environment: CNAS_THREADS (threads of the kernels), CNAS_HOME (folder with lua/ and recipes/), CNAS_HISTORY (file of\n"
   "what was typed at -i; empty: none), CNAS_PATIENCE (seconds after which a silent process is lost), NO_COLOR.\n";
 
-typedef struct Command {
+static void print_usage(FILE *out) {
+  fputs(usage, out);
+  host_list_commands(out);
+  fputs(usage_end, out);
+}
+
+typedef struct CommandLine {
   int argc;
   char **argv;
   int first; /* index of FILE, or of the first argument behind CODE; argc when there is none */
@@ -49,15 +60,15 @@ typedef struct Command {
   const char *color; /* auto, always or never */
   bool interactive, help, version;
   int status; /* of the program */
-} Command;
+} CommandLine;
 
-static bool wrong_usage(Command *c, const char *what, const char *argument) {
+static bool wrong_usage(CommandLine *c, const char *what, const char *argument) {
   host_complain("%s '%s'; see cnas --help", what, argument);
   c->status = EXIT_USAGE;
   return false;
 }
 
-static bool parse(Command *c) {
+static bool parse(CommandLine *c) {
   int i = 1;
   for (; i < c->argc && c->argv[i][0] == '-' && c->argv[i][1] != '\0'; i++) {
     const char *argument = c->argv[i];
@@ -86,7 +97,7 @@ static bool parse(Command *c) {
   c->first = i;
   if (c->code == NULL && i < c->argc) c->file = c->argv[i];
   if (c->code == NULL && c->file == NULL && !c->interactive && !c->help && !c->version) {
-    fputs(usage, stderr);
+    print_usage(stderr);
     c->status = EXIT_USAGE;
     return false;
   }
@@ -101,7 +112,7 @@ static void print_version(void) {
 }
 
 /* `arg` as lua makes it: the recipe at 0, its arguments from 1, the program and its options below 0. */
-static void set_arg(lua_State *L, const Command *c) {
+static void set_arg(lua_State *L, const CommandLine *c) {
   int zero = c->code != NULL ? c->first - 1 : c->first;
   lua_createtable(L, c->argc, zero + 1);
   for (int i = 0; i < c->argc; i++) {
@@ -112,7 +123,7 @@ static void set_arg(lua_State *L, const Command *c) {
 }
 
 /* Pushes what stands behind the recipe; returns how many. */
-static int push_arguments(lua_State *L, const Command *c) {
+static int push_arguments(lua_State *L, const CommandLine *c) {
   int from = c->code != NULL ? c->first : c->first + 1;
   int n = c->argc > from ? c->argc - from : 0;
   luaL_checkstack(L, n + 3, "too many arguments");
@@ -132,17 +143,23 @@ static const char *find_recipe(lua_State *L, const char *file) {
   return NULL;
 }
 
-static int run_recipe(lua_State *L, const Command *c) {
+static int missing_recipe(lua_State *L, const char *file) {
+  Nearest nearest = host_nearest_recipe(L, file);
+  bool near = nearest.name[0] != '\0';
+  host_complain("cannot read the recipe '%s': there is no such file here or beside the library%s%s%s", file,
+                near ? " (did you mean '" : "", nearest.name, near ? "'?)" : "");
+  return EXIT_USAGE;
+}
+
+static int run_recipe(lua_State *L, const CommandLine *c) {
   int status;
   if (c->code != NULL) {
     status = luaL_loadbuffer(L, c->code, strlen(c->code), "=(command line)");
   } else {
-    const char *path = find_recipe(L, c->file);
-    if (path == NULL) {
-      host_complain("cannot read the recipe '%s': there is no such file here or beside the library", c->file);
-      return EXIT_USAGE;
-    }
-    host_paths_add_folder_of(L, path);
+    bool is_command = host_is_command(c->file);
+    const char *path = is_command ? host_push_command(L, c->file) : find_recipe(L, c->file);
+    if (path == NULL) return missing_recipe(L, c->file);
+    if (!is_command) host_paths_add_folder_of(L, path);
     status = luaL_loadfile(L, strcmp(path, "-") == 0 ? NULL : path);
   }
   if (status == LUA_OK) status = host_call(L, push_arguments(L, c), 0);
@@ -160,7 +177,7 @@ static int open_engine(lua_State *L) {
 }
 
 static int protected_main(lua_State *L) {
-  Command *c = lua_touserdata(L, 1);
+  CommandLine *c = lua_touserdata(L, 1);
   luaL_openlibs(L);
   luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
   lua_pushcfunction(L, open_engine);
@@ -179,10 +196,10 @@ static int protected_main(lua_State *L) {
 }
 
 int main(int argc, char **argv) {
-  Command c = { .argc = argc, .argv = argv, .color = "auto" };
+  CommandLine c = { .argc = argc, .argv = argv, .color = "auto" };
   host_threads_spin_shortly(argv);
   if (!parse(&c)) return c.status;
-  if (c.help) fputs(usage, stdout);
+  if (c.help) print_usage(stdout);
   if (c.version) print_version();
   if (!c.help && !c.version && (c.status = host_ranks_join()) == EXIT_FINE) {
     lua_State *L = host_newstate();

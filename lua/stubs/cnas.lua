@@ -327,7 +327,7 @@ cnas.declared = {}
 ---@class cnas.seeds_module
 cnas.seeds = {}
 
----A recipe's command line, declared as a table: the options of the running recipe. An entry { "name", default =, type =, min =, max =, choices =, help =, short =, metavar =, free =, once = } of the list is an option; `about` is the first line of --help; `presets` are tables of values by name. In the result a field that was not declared is an error. Prints the help and ends the program when asked to.
+---A recipe's command line, declared as a table: the options of the running recipe. An entry { "name", default =, type =, min =, max =, choices =, help =, short =, metavar =, free =, once = } of the list is an option; `about` is the first line of --help; `presets` are tables of values by name. An entry with `argument = true` takes a word without a name, `argument = "many"` all that are left, in a list; they are required unless `optional`. With `folder = false` there are no options of a run folder, with `computes = false` beside it no --seed and --threads. In the result a field that was not declared is an error. Prints the help and ends the program when asked to.
 ---@class cnas.options_module
 ---@overload fun(spec: table): table
 cnas.options = {}
@@ -2101,6 +2101,11 @@ function cnas.nn.dropout(options) end
 ---@return cnas.Module
 function cnas.nn.factorized_reduce(options) end
 
+---A layer without weights that is a Lua function from a tensor to one of the same shape: an activation of your own, with its own gradient when it calls a `cnas.op`. It costs no multiply-adds.
+---@param f function
+---@return cnas.Module
+function cnas.nn.apply(f) end
+
 ---One module behind the other.
 ---@param modules cnas.Module[]
 ---@return cnas.Module
@@ -3621,6 +3626,22 @@ cnas.version = nil
 ---The folder with lua/ and recipes/; nil in another program.
 ---@type string?
 cnas.home = nil
+
+---What `cnas info` prints: this program, its revision and libraries, system, processor, memory, devices, settings and places, without the names of user and host.
+---@return table
+function cnas.machine() end
+
+---What this program was built with: { lua, compiler, type, flags, sanitizers }.
+---@return table
+function cnas.built() end
+
+---The libraries that this program is made of: { name, serves, version }, without a version when it was built without.
+---@return table[]
+function cnas.libraries() end
+
+---Kinds of devices: { name, count, detail }, or `missing`: why there is none.
+---@return table[]
+function cnas.devices() end
 
 ---Sets how many threads kernels use, where given; returns how many. Results do not depend on it.
 ---@param n? integer

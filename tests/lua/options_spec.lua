@@ -104,6 +104,41 @@ T.describe("options", function()
     T.equal(text:find("--out", 1, true), nil)
   end)
 
+  T.it("may stand without a name: arguments", function()
+    local two = { folder = false, computes = false, { "what", argument = true, choices = { "a", "b" } },
+                  { "runs", argument = "many", metavar = "RUN", help = "run folders" }, { "json", default = false } }
+    local function of(...) return options.parse(two, { ... }, "x.lua") end
+    local opt = of("a", "--json", "r1", "r2")
+    T.equal({ opt.what, opt.runs, opt.json }, { "a", { "r1", "r2" }, true })
+    T.equal(of("b", "--", "--json").runs, { "--json" })
+    T.equal(T.raises("RUN is missing: run folders; see cnas x.lua %-%-help", of, "a").code, "usage")
+    T.raises("WHAT is missing", of)
+    T.raises("WHAT: expected one of a, b.*, got 'c'", of, "c", "r")
+    T.raises("unknown option '%-%-runs'", of, "a", "--runs", "r")
+    T.raises("unknown option '%-j'", of, "a", "-j", "r")
+    T.raises("unknown option '%-%-seed'", of, "a", "r", "--seed", "1")
+    local _, text = of("--help")
+    T.contains(text, "usage: cnas x.lua WHAT RUN [RUN …] [options]")
+    T.equal(text:find("The run:", 1, true), nil)
+    local one = { { "file", argument = true, optional = true } }
+    T.equal(options.parse(one, {}).file, nil)
+    T.raises("unexpected argument 'g' behind 'f'", options.parse, one, { "f", "g" })
+    T.contains(select(2, options.parse(one, { "--help" }, "y")), "usage: cnas y [FILE] [options]")
+  end)
+
+  T.it("that are arguments belong to a recorded run as others do", function()
+    local many = { { "files", argument = "many" } }
+    local opt = options.parse(many, { "a", "b" })
+    local record = options.record(opt)
+    T.equal(record.files, { "a", "b" })
+    opt = options.parse(many, { "--resume" })
+    options.restore(opt, record, "DIR")
+    T.equal(opt.files, { "a", "b" })
+    options.restore(options.parse(many, { "a", "b", "--resume" }), record, "DIR")
+    T.raises("FILES a c: the run in DIR was started with a b", options.restore,
+             options.parse(many, { "a", "c", "--resume" }), record, "DIR")
+  end)
+
   T.it("of a recorded run come back, and must not be contradicted", function()
     local record, preset = options.record(parse("--preset", "quick", "--lr", "0.5", "--keep", "7"))
     T.equal(preset, "quick")
