@@ -57,6 +57,86 @@ T.describe("a layer", function()
   end)
 end)
 
+T.describe("a layer that is a Lua function", function()
+  local swish = cnas.op {
+    name = "swish",
+    forward = function(ctx, x)
+      ctx.x = x
+      return x * x:sigmoid()
+    end,
+    backward = function(ctx, gy)
+      local s = ctx.x:sigmoid()
+      return gy * (s + ctx.x * s * (1 - s))
+    end,
+  }
+  local function gated(f)
+    return nn.sequential { nn.conv2d { inp = 3, out = 3, rng = rng() }, nn.apply(f), nn.global_avg_pool() }
+  end
+
+  T.it("computes it, with its gradient, within others", function()
+    local own, recorded = gated(swish), gated(function(x) return x * x:sigmoid() end)
+    local x = images(2, 4, 4, 3)
+    local gradients = {}
+    for i, m in ipairs { own, recorded } do
+      m(x):sum():backward()
+      gradients[i] = m:parameters()[1].grad
+    end
+    T.near(own(x), recorded(x))
+    T.near(gradients[1], gradients[2])
+    T.contains(tostring(own), "apply")
+    T.equal(own:cost { shape = { 1, 4, 4, 3 } }.conv_macs, 9 * 16)
+    T.equal(own:state()[1].name, "0.weight")
+  end)
+
+  T.it("is an operation of a space like any other, also on a coroutine and within itself", function()
+    local space = cnas.space { "sep_conv_3x3", swish = function(o)
+      local inner = nn.apply(swish)
+      return nn.sequential {
+        nn.apply(function(x) return inner(x) end),
+        nn.conv2d { inp = o.channels, out = o.channels, stride = o.stride, rng = o.rng },
+      }
+    end }
+    local net = cnas.supernet { space = space, channels = 2, layers = 3, nodes = 1, classes = 3, rng = rng() }
+    local arch = { normal = { { "swish", 0, 2 }, { "swish", 1, 2 } }, normal_concat = { 2 },
+                   reduction = { { "swish", 0, 2 }, { "swish", 1, 2 } }, reduction_concat = { 2 } }
+    local x = images(2, 8, 8, 3)
+    local here, there = net(x, arch), coroutine.wrap(function() return net(x, arch) end)()
+    T.equal(here:totable(), there:totable())
+    cnas.cross_entropy(here, cnas.tensor({ 0, 2 }, { dtype = "i64" })):backward()
+    T.truthy(net:parameters()[1].grad)
+    T.truthy(net:cost(arch, { height = 8, width = 8 }).conv_macs > 0)
+  end)
+
+  T.it("says what is wrong with its function", function()
+    local x = images(1, 2, 2, 3)
+    T.raises("nn.apply: the function must return a tensor, got number", nn.apply(function() return 7 end), x)
+    local other = nn.apply(function() return x:sum() end)
+    T.raises("nn.apply: the function must return a tensor of its input's shape", other, x)
+    T.raises("in 1: nn.apply: .*nn_spec.lua:%d+: mine", gated(function() error "mine" end), x)
+    T.equal(T.raises("nothing there", nn.apply(function() cnas.args.fail("data", "nothing there") end), x).code, "data")
+    T.raises("function expected, got no value", nn.apply)
+  end)
+
+  T.it("survives that memory runs out at any point", function()
+    local m, x = gated(swish), images(2, 4, 4, 3)
+    local before, failures = m(x):totable(), 0
+    local function step() m(x):sum():backward() end
+    for n = 1, 400 do
+      collectgarbage()
+      local done, message = pcall(function()
+        cnas.fail_allocation(n)
+        step()
+      end)
+      cnas.fail_allocation()
+      if done then break end
+      failures = failures + 1
+      T.contains(tostring(message), "memory")
+    end
+    T.truthy(failures > 20)
+    T.equal(m(x):totable(), before)
+  end)
+end)
+
 T.describe("a module", function()
   local function net()
     return nn.sequential { nn.conv2d { inp = 3, out = 4, kernel = 3, rng = rng() }, nn.batch_norm { channels = 4 },

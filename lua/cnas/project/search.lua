@@ -7,15 +7,15 @@
 local cnas = require "cnas"
 local parts = require "parts"
 
-cnas.options.defaults { data = "shapes", train_images = 1600, split = 0.7, batch = 32, channels = 8, layers = 3,
-                        nodes = 2, lr = 0.02, clip = 5.0, hidden = 32, policy_lr = 5e-3, baseline_decay = 0.9 }
+cnas.options.defaults { data = "shapes", train_images = 2400, split = 0.7, batch = 32, channels = 8, layers = 3,
+                        nodes = 2, lr = 0.05, clip = 5.0, hidden = 32, policy_lr = 5e-3, baseline_decay = 0.9 }
 local opt = cnas.options {
   about = "A search of your own.",
   cnas.declared.data,
   cnas.declared.supernet,
   cnas.declared.controller,
   { "epochs", default = 3, min = 1, help = "epochs of a stage" },
-  { "price", default = 0.1, min = 0, help = "exponent of the multiply-adds in the reward" },
+  { "price", default = 0.05, min = 0, help = "exponent of the multiply-adds in the reward" },
 }
 local run = cnas.run.open(opt)
 
