@@ -68,7 +68,7 @@ end
 
 local function train_weights(sample)
   for x, y in run:batches(train, opt.batch) do
-    local logits = net(x, sample())
+    local logits = net(x, run:chose(sample()))
     local loss = weights:step(cnas.cross_entropy(logits, y), { clip = opt.clip })
     run:log { loss = loss, accuracy = cnas.accuracy(logits, y) }
   end
@@ -76,12 +76,13 @@ end
 
 local function train_controller()
   for x, y in run:batches(valid, opt.batch, { augment = opt.augment_valid }) do
-    local arch, logp, entropy = controller:sample()
-    local accuracy = cnas.accuracy(cnas.no_grad(net, x, arch), y):item()
+    local arch, logp, entropy, parts = controller:sample()
+    local accuracy = cnas.accuracy(cnas.no_grad(net, x, run:chose(arch)), y):item()
     local r = reward(accuracy, arch)
     local advantage = r - baseline(run:mean(r)) -- the mean over processes: all have one baseline
     policy:step(-(logp * advantage) - entropy * opt.entropy, { clip = opt.policy_clip })
     run:log { reward = r, baseline = baseline.value, entropy = entropy }
+    run:log(controller:entropies(parts))
   end
 end
 

@@ -69,10 +69,13 @@ static void add_edge(Text *t, const CnTriple *triple) {
   add(t, "];\n");
 }
 
-static void add_cell(Text *t, const CnCellArch *cell, const char *title) {
+static void add_cell(Text *t, const CnCellArch *cell, const CnDrawing *drawing) {
+  const char *title = drawing ? drawing->title : NULL;
+  bool down = drawing && drawing->down;
   add(t, "digraph cell {\n"
-         "  graph [rankdir=LR, bgcolor=\"white\", fontname=\"DejaVu Sans\", fontsize=18, labelloc=t,\n"
-         "         fontcolor=\"#1f2937\", nodesep=0.45, ranksep=0.7, pad=0.3, dpi=110");
+         "  graph [rankdir=%s, bgcolor=\"white\", fontname=\"DejaVu Sans\", fontsize=18, labelloc=t,\n"
+         "         fontcolor=\"#1f2937\", nodesep=%s, ranksep=%s, pad=%s, dpi=110",
+      down ? "TB" : "LR", down ? "0.2" : "0.45", down ? "0.45" : "0.7", down ? "0.1" : "0.3");
   if (title && *title) {
     add(t, ", label=");
     add_quoted(t, title);
@@ -98,7 +101,7 @@ static void add_cell(Text *t, const CnCellArch *cell, const char *title) {
   add(t, "}\n");
 }
 
-CnErr cn_draw_dot(char **out, const CnCellArch *cell, const char *title) {
+CnErr cn_draw_dot(char **out, const CnCellArch *cell, const CnDrawing *drawing) {
   if (cell->count < 0 || cell->count > 2 * CN_MAX_NODES || cell->concat_count < 0 || cell->concat_count > CN_MAX_NODES)
     return cn_fail(CN_EUSAGE, "draw: a cell of %d triples and %d outputs, expected at most %d and %d", cell->count,
                    cell->concat_count, 2 * CN_MAX_NODES, CN_MAX_NODES);
@@ -107,10 +110,10 @@ CnErr cn_draw_dot(char **out, const CnCellArch *cell, const char *title) {
         cell->triple[i].from >= cell->triple[i].to)
       return cn_fail(CN_EUSAGE, "draw: triple %d (%.31s, %d, %d): nodes must be 0 to %d, from less than to", i + 1,
                      cell->triple[i].op, cell->triple[i].from, cell->triple[i].to, cell->count / 2 + 1);
-  size_t room = 16384 + (title ? 2 * strlen(title) : 0);
+  size_t room = 16384 + (drawing && drawing->title ? 2 * strlen(drawing->title) : 0);
   Text t = { cn_alloc(room), 0, room };
   if (!t.data) return CN_EMEMORY;
-  add_cell(&t, cell, title);
+  add_cell(&t, cell, drawing);
   *out = t.data;
   return CN_OK;
 }
@@ -133,48 +136,116 @@ static CnErr graphviz_fail(const char *action) {
   return cn_fail(CN_EIO, "draw: graphviz cannot %s: %s", action, graphviz_message);
 }
 
-static CnErr render(GVC_t *context, graph_t *graph, const char *format, const char *path) {
+/* Where a picture goes; any of them may be NULL. */
+typedef struct Pictures {
+  const char *svg_path, *png_path;
+  char **svg; /* a new text (cn_free) */
+} Pictures;
+
+/* The picture in one of graphviz's formats; the data is graphviz's. */
+static CnErr render(GVC_t *context, graph_t *graph, const char *format, char **data, unsigned *size) {
+  *data = NULL;
+  *size = 0;
+  if (gvRenderData(context, graph, format, data, size) == 0 && *data && *size > 0) return CN_OK;
+  if (*data) gvFreeRenderData(*data);
+  return graphviz_fail(strcmp(format, "svg") ? "render PNG" : "render SVG");
+}
+
+static CnErr render_file(GVC_t *context, graph_t *graph, const char *format, const char *path) {
   if (!path) return CN_OK;
-  char *data = NULL;
-  unsigned size = 0;
-  if (gvRenderData(context, graph, format, &data, &size) != 0 || !data || size == 0) {
-    if (data) gvFreeRenderData(data);
-    return graphviz_fail(strcmp(format, "svg") ? "render PNG" : "render SVG");
-  }
+  char *data;
+  unsigned size;
+  CN_TRY(render(context, graph, format, &data, &size));
   CnErr e = cn_file_write(path, data, size);
   gvFreeRenderData(data);
   return e;
 }
 
-static CnErr layout_and_render(GVC_t *context, graph_t *graph, const char *svg_path, const char *png_path) {
+static CnErr render_text(GVC_t *context, graph_t *graph, char **out) {
+  if (!out) return CN_OK;
+  char *data;
+  unsigned size;
+  CN_TRY(render(context, graph, "svg", &data, &size));
+  *out = cn_alloc((size_t)size + 1);
+  if (*out) {
+    memcpy(*out, data, size);
+    (*out)[size] = 0;
+  }
+  gvFreeRenderData(data);
+  return *out ? CN_OK : CN_EMEMORY;
+}
+
+/* `strict`: a complaint about the graph is an error. */
+static CnErr layout_and_render(GVC_t *context, graph_t *graph, const Pictures *to, bool strict) {
   if (gvLayout(context, graph, "dot") != 0) return graphviz_fail("lay the cell out");
-  CnErr e = render(context, graph, "svg", svg_path);
-  if (e == CN_OK) e = render(context, graph, "png", png_path);
+  CnErr e = strict && *graphviz_message ? graphviz_fail("use it") : CN_OK;
+  if (e == CN_OK) e = render_file(context, graph, "svg", to->svg_path);
+  if (e == CN_OK) e = render_file(context, graph, "png:cairo", to->png_path);
+  if (e == CN_OK) e = render_text(context, graph, to->svg);
   gvFreeLayout(context, graph);
   return e;
 }
 
 /* One context serves the whole process: graphviz's text plugin remembers the last font's name, which is freed with the
 ** context it came from. */
-static CnErr draw_text(const char *text, const char *svg_path, const char *png_path) {
+static CnErr draw_text(const char *text, const Pictures *to, bool strict) {
   static GVC_t *context;
   if (!context) context = gvContext();
   if (!context) return graphviz_fail("start");
   graph_t *graph = agmemread(text);
-  CnErr e = graph ? layout_and_render(context, graph, svg_path, png_path) : graphviz_fail("read the cell");
+  CnErr e = graph ? layout_and_render(context, graph, to, strict) : graphviz_fail("read the cell");
   if (graph) agclose(graph);
   return e;
 }
 
-CnErr cn_draw_cell(const CnCellArch *cell, const char *title, const char *svg_path, const char *png_path) {
-  char *text;
-  CN_TRY(cn_draw_dot(&text, cell, title));
+static CnErr draw(const char *text, const Pictures *to, bool strict) {
   pthread_mutex_lock(&graphviz_lock);
   graphviz_message[0] = 0;
   agusererrf before = agseterrf(gather_message);
-  CnErr e = draw_text(text, svg_path, png_path);
+  CnErr e = draw_text(text, to, strict);
   agseterrf(before);
   pthread_mutex_unlock(&graphviz_lock);
+  return e;
+}
+
+static CnErr draw_cell(const CnCellArch *cell, const CnDrawing *drawing, const Pictures *to) {
+  char *text;
+  CN_TRY(cn_draw_dot(&text, cell, drawing));
+  CnErr e = draw(text, to, false);
   cn_free(text);
+  return e;
+}
+
+CnErr cn_draw_cell(const CnCellArch *cell, const CnDrawing *drawing, const char *svg_path, const char *png_path) {
+  return draw_cell(cell, drawing, &(Pictures){ .svg_path = svg_path, .png_path = png_path });
+}
+
+CnErr cn_draw_svg(char **out, const CnCellArch *cell, const CnDrawing *drawing) {
+  return draw_cell(cell, drawing, &(Pictures){ .svg = out });
+}
+
+/* ---- other pictures ---- */
+
+#define UNITS 96.0 /* of SVG to an inch */
+#define MOST_PIXELS 30000 /* of a side: cairo's pictures have at most 32767 */
+
+/* A graph of one node without a shape, which is as large as the picture that it wears. */
+CnErr cn_draw_raster(const char *png_path, const char *svg_path, double width, double height, double scale) {
+  if (!(width > 0 && height > 0 && scale > 0) || width * scale > MOST_PIXELS || height * scale > MOST_PIXELS)
+    return cn_fail(CN_EUSAGE, "draw: a picture of %g x %g units at %g pixels to a unit: expected 1 to %d pixels a side",
+                   width, height, scale, MOST_PIXELS);
+  size_t room = 1024 + 2 * strlen(svg_path);
+  Text t = { cn_alloc(room), 0, room };
+  if (!t.data) return CN_EMEMORY;
+  add(&t, "digraph { graph [dpi=%.9g, pad=0, margin=0, bgcolor=white]\n"
+          "  n [shape=none, label=\"\", margin=0, fixedsize=true, imagescale=both, width=%.9g, height=%.9g, image=",
+      UNITS * scale, width / UNITS, height / UNITS);
+  add_quoted(&t, svg_path);
+  add(&t, "]; }\n");
+  CnErr e = draw(t.data, &(Pictures){ .png_path = png_path }, true);
+  cn_free(t.data);
+  if (e == CN_EIO && *graphviz_message)
+    return cn_fail(CN_EIO, "draw: graphviz cannot read %s; it needs its plugin for librsvg (Debian: "
+                   "libgvc6-plugins-gtk): %s", svg_path, graphviz_message);
   return e;
 }

@@ -452,7 +452,7 @@ struct CnLock {
 };
 
 /* Who holds a lock: the first line of its file, without line end. */
-static void lock_holder(int fd, char *text, size_t bytes) {
+static void read_holder(int fd, char *text, size_t bytes) {
   ssize_t n = pread(fd, text, bytes - 1, 0);
   text[n > 0 ? n : 0] = 0;
   text[strcspn(text, "\n")] = 0;
@@ -465,7 +465,7 @@ static CnErr lock_open(int fd, const char *folder) {
   do r = flock(fd, LOCK_EX | LOCK_NB);
   while (r < 0 && errno == EINTR);
   if (r < 0 && errno == EWOULDBLOCK) {
-    lock_holder(fd, text, sizeof text);
+    read_holder(fd, text, sizeof text);
     return cn_fail(CN_EBUSY, "%s is in use by %s", folder, text);
   }
   if (r < 0) return cn_fail(CN_EIO, "cannot lock %s: %s", folder, strerror(errno));
@@ -497,4 +497,28 @@ void cn_lock_release(CnLock *lock) {
   if (ftruncate(lock->fd, 0) < 0) errno = 0; /* the text would only be stale */
   cn_system.close(lock->fd);
   cn_free(lock);
+}
+
+/* A holder that let go has emptied the file; one that was killed has not, which only the lock itself tells. */
+CnErr cn_lock_holder(char **out, const char *folder) {
+  *out = NULL;
+  char *path = cn_path_join(folder, "lock");
+  if (!path) return CN_EMEMORY;
+  char text[256];
+  CnErr e = CN_OK;
+  int fd = cn_open(path, O_RDONLY), r = 0;
+  if (fd >= 0 && lseek(fd, 0, SEEK_END) > 0) {
+    do r = flock(fd, LOCK_SH | LOCK_NB);
+    while (r < 0 && errno == EINTR);
+    if (r < 0 && errno == EWOULDBLOCK) {
+      read_holder(fd, text, sizeof text);
+      size_t size = strlen(text) + 1;
+      *out = cn_alloc(size);
+      if (*out) memcpy(*out, text, size);
+      else e = CN_EMEMORY;
+    }
+  }
+  if (fd >= 0) cn_system.close(fd); /* lets a shared lock go */
+  cn_free(path);
+  return e;
 }

@@ -78,6 +78,8 @@ void cn_names_free(CnNames *names);
 typedef struct CnLock CnLock;
 CnErr cn_lock_take(CnLock **out, const char *folder);
 void cn_lock_release(CnLock *lock); /* NULL is allowed */
+/* Who holds the folder now, a new text (cn_free), or NULL when nobody does. Takes and changes nothing. */
+CnErr cn_lock_holder(char **out, const char *folder);
 
 /* The system calls this file makes, as a table that a test may replace to make any of them fail. They return and set
 ** errno as the system's own; read and write may be short. */

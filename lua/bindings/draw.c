@@ -70,31 +70,54 @@ static int check_cell(lua_State *L, CnCellArch *cell) {
   return options;
 }
 
-/* cell(genotype, "normal" or "reduction", {svg=, png=, title=}), cell(triples, {svg=, png=, title=}) */
+/* The options title and down of the table at `options`. */
+static CnDrawing check_drawing(lua_State *L, int options, const char *who) {
+  return (CnDrawing){ .title = cnL_optfield_string(L, options, who, "title", NULL),
+                      .down = cnL_optfield_boolean(L, options, who, "down", false) };
+}
+
+/* cell(genotype, "normal" or "reduction", {svg=, png=, title=, down=}), cell(triples, {svg=, …}) */
 static int draw_cell(lua_State *L) {
   CnCellArch cell;
   int options = check_cell(L, &cell);
-  cnL_checkoptions(L, options, "draw.cell", "svg png title");
+  cnL_checkoptions(L, options, "draw.cell", "svg png title down");
   const char *svg = cnL_optfield_string(L, options, "draw.cell", "svg", NULL);
   const char *png = cnL_optfield_string(L, options, "draw.cell", "png", NULL);
-  const char *title = cnL_optfield_string(L, options, "draw.cell", "title", NULL);
-  return cnL_result(L, cn_draw_cell(&cell, title, svg, png), 0);
+  CnDrawing drawing = check_drawing(L, options, "draw.cell");
+  return cnL_result(L, cn_draw_cell(&cell, &drawing, svg, png), 0);
 }
 
-/* dot(genotype, "normal" or "reduction", {title=}), dot(triples, {title=}) -> text for graphviz */
-static int draw_dot(lua_State *L) {
+/* svg and dot: (genotype, "normal" or "reduction", {title=, down=}), (triples, {title=, down=}) -> text */
+static int draw_text(lua_State *L, const char *who, CnErr (*make)(char **, const CnCellArch *, const CnDrawing *)) {
   CnCellArch cell;
   int options = check_cell(L, &cell);
-  cnL_checkoptions(L, options, "draw.dot", "title");
-  const char *title = cnL_optfield_string(L, options, "draw.dot", "title", NULL);
+  cnL_checkoptions(L, options, who, "title down");
+  CnDrawing drawing = check_drawing(L, options, who);
   char **text = cnL_newblock(L);
-  cnL_result(L, cn_draw_dot(text, &cell, title), 0);
+  cnL_result(L, make(text, &cell, &drawing), 0);
   lua_pushstring(L, *text);
   return 1;
 }
 
+static int draw_svg(lua_State *L) { return draw_text(L, "draw.svg", cn_draw_svg); }
+static int draw_dot(lua_State *L) { return draw_text(L, "draw.dot", cn_draw_dot); }
+
+/* raster {svg=, png=, width=, height=, scale=} */
+static int draw_raster(lua_State *L) {
+  cnL_checkoptions(L, 1, "draw.raster", "svg png width height scale");
+  const char *svg = cnL_optfield_string(L, 1, "draw.raster", "svg", NULL);
+  const char *png = cnL_optfield_string(L, 1, "draw.raster", "png", NULL);
+  luaL_argcheck(L, svg && png, 1, "draw.raster: svg and png must be paths");
+  double width = cnL_optfield_number(L, 1, "draw.raster", "width", 0);
+  double height = cnL_optfield_number(L, 1, "draw.raster", "height", 0);
+  double scale = cnL_optfield_number(L, 1, "draw.raster", "scale", 1);
+  return cnL_result(L, cn_draw_raster(png, svg, width, height, scale), 0);
+}
+
 void cnL_open_draw(lua_State *L) {
-  static const luaL_Reg functions[] = { { "cell", draw_cell }, { "dot", draw_dot }, { NULL, NULL } };
+  static const luaL_Reg functions[] = {
+    { "cell", draw_cell }, { "svg", draw_svg }, { "dot", draw_dot }, { "raster", draw_raster }, { NULL, NULL },
+  };
   luaL_newlib(L, functions);
   lua_setfield(L, -2, "draw");
 }

@@ -197,6 +197,15 @@ static int lock_take(lua_State *L) {
   return cnL_result(L, cn_lock_take(box, folder), 1);
 }
 
+/* holder(folder) -> text, or nil when nobody holds it */
+static int lock_holder(lua_State *L) {
+  const char *folder = cnL_checktext(L, 1);
+  char **text = cnL_newblock(L);
+  cnL_result(L, cn_lock_holder(text, folder), 0);
+  lua_pushstring(L, *text); /* nil for NULL */
+  return 1;
+}
+
 void cnL_open_file(lua_State *L) {
   static const luaL_Reg functions[] = {
     { "read", file_read },       { "write", file_write },             { "append", file_append },
@@ -204,7 +213,8 @@ void cnL_open_file(lua_State *L) {
     { "size", file_size },       { "rename", file_rename },             { "remove", file_remove },
     { "mkdir", file_mkdir },     { "remove_tree", file_remove_tree },   { "list", file_list },
     { "sweep", file_sweep },     { "free_space", file_free_space },     { "temporary", file_temporary },
-    { "log", log_open },         { "lock", lock_take },                 { NULL, NULL },
+    { "log", log_open },         { "lock", lock_take },                 { "holder", lock_holder },
+    { NULL, NULL },
   };
   static const luaL_Reg log_methods[] = {
     { "append", log_append }, { "sync", log_sync }, { "size", log_size }, { "close", log_close }, { NULL, NULL },

@@ -15,6 +15,7 @@ local Controller = setmetatable({ __name = "cnas.Controller" }, { __index = samp
 Controller.__index = Controller
 
 local cells = { "normal", "reduction" }
+Controller.cells = cells
 
 -- Parameters of one cell's network, uniform in ±0.1, in the order in which they are saved.
 local function parameters_of(cell, nodes, operations, hidden, dtype, rng)
@@ -154,6 +155,17 @@ function Controller:sample()
     return #candidates -- the probabilities add up to one less a rounding
   end
   return with_sums(self, function(cell) return self:walk_network(cell, draw) end)
+end
+
+--- The entropies in the parts of a sample, as numbers with the names under which a run logs them: of the choices of
+--- nodes and of operations in each cell.
+function Controller:entropies(parts)
+  local found = {}
+  for _, cell in ipairs(self.cells) do
+    found[("entropy/%s nodes"):format(cell)] = parts[cell].node_entropy:item()
+    found[("entropy/%s operations"):format(cell)] = parts[cell].op_entropy:item()
+  end
+  return found
 end
 
 --- The same for an architecture that is given: an open one that the guards allow.

@@ -7,6 +7,7 @@
 
 local cnas = require "cnas"
 local args = require "cnas.args"
+local choices = require "cnas.choices"
 local score = require "cnas.score"
 
 -- What candidates are measured by, besides: a function from a list of architectures to their accuracies that measures
@@ -90,12 +91,13 @@ return function(run, stage, net, controller, valid, test, given)
     return cnas.genotype.parse(text), cnas.json.decode(text).validation_accuracy
   end
 
-  local started = cnas.clock()
+  local started, chosen = cnas.clock(), {}
   local by_images = o.score or score.new { net = net, dataset = valid, batch = o.batch, images = o.images }
   local measure = watched(run, by_images, o)
   local found, rounds, best = {}, {}, nil
   for round = 1, o.rounds do
     local archs = drawn(run, controller.draw, o.samples)
+    for _, arch in ipairs(archs) do choices.add(chosen, arch) end
     found[round] = best_of(archs, measure(archs), o.reward)
   end
   local tests = run:divide(found, function(one)
@@ -115,6 +117,10 @@ return function(run, stage, net, controller, valid, test, given)
   end
 
   local arch, cost = best.arch, o.costs and o.costs(best.arch)
+  local times = { seconds = cnas.clock() - started }
+  if run.writes and type(o.costs) == "table" then -- milliseconds of an image through the network of this cell
+    times.latency = cost.latency or o.costs:measure_latency(arch)
+  end
   run.record:json("genotypes/" .. name .. ".json", {
     normal = arch.normal, normal_concat = arch.normal_concat,
     reduction = arch.reduction, reduction_concat = arch.reduction_concat,
@@ -127,7 +133,7 @@ return function(run, stage, net, controller, valid, test, given)
   run.record:add {
     stage = stage.index, name = stage.name, phase = "derive", step = run.step, validation_accuracy = best.accuracy,
     test_accuracy = best.test, uniform_accuracy = uniform, parameters = cost and cost.parameters,
-    macs = cost and cost.macs, time = { seconds = cnas.clock() - started },
+    macs = cost and cost.macs, chosen = choices.tree(chosen), time = times,
   }
   run.progress:line(("  derived      validation %.3f  test %.3f%s%s  %s"):format(best.accuracy, best.test,
     uniform and ("  (uniform samples %.3f)"):format(uniform) or "",

@@ -71,7 +71,7 @@ function Shot:train(sample)
   sample = sample or self.sampler.uniform
   self.score:forget()
   for x, y in self.run:batches(self.train_set, self.opt.batch) do
-    local logits = self.net(x, sample())
+    local logits = self.net(x, self.run:chose(sample()))
     local loss = self.weights:step(cnas.cross_entropy(logits, y), { clip = self.opt.clip })
     self.run:log { loss = loss, accuracy = cnas.accuracy(logits, y) }
   end
@@ -91,7 +91,7 @@ end
 --- Measures an architecture on the validation split: its reward is noted in the front, among the finalists and in the
 --- epoch's means, and told to each(arch, reward). Several processes measure one each at a time, and all note all.
 function Shot:measure(arch, each)
-  local accuracy = self.score(arch)
+  local accuracy = self.score(self.run:chose(arch))
   for _, one in ipairs(of_all(self.run, arch, accuracy)) do
     local reward, values = self.reward(one[2], one[1]), self.costs(one[1])
     values.accuracy = one[2]

@@ -48,7 +48,7 @@ local function number(value)
   return (size >= 1000 and "%.0f" or (size >= 0.1 or size == 0) and "%.3f" or "%.2g"):format(value)
 end
 
--- "loss 1.532  accuracy 0.443": values by name, the usual ones first.
+-- "loss 1.532  accuracy 0.443": values by name, the usual ones first. Names with a slash are for the record alone.
 local usual = { "loss", "accuracy", "reward", "baseline", "entropy", "valid_loss", "top1", "top5" }
 function Progress.values(values)
   local words, done = {}, {}
@@ -59,7 +59,9 @@ function Progress.values(values)
     end
   end
   for _, name in ipairs(usual) do put(name) end
-  for _, name in ipairs(args.keys(values)) do put(name) end
+  for _, name in ipairs(args.keys(values)) do
+    if not name:find "/" then put(name) end
+  end
   return table.concat(words, "  ")
 end
 

@@ -10,6 +10,7 @@
 local cnas = require "cnas"
 local args = require "cnas.args"
 local checkpoint = require "cnas.checkpoint"
+local choices = require "cnas.choices"
 local options = require "cnas.options"
 local progress = require "cnas.progress"
 local record = require "cnas.record"
@@ -135,6 +136,7 @@ local function open(opt)
     step = 0, passes = 0,          -- batches and whole passes done
     moved = false,                 -- whether this process has done anything
     sums = {},                     -- what was logged in this epoch: { sum, weight } by name
+    chosen = {},                   -- how often what was chosen in it: counts by "CELL KIND NAME"
     weight = 1,                    -- images of the present batch
     epoch_seconds = {},            -- of the last epoch of each phase
     saved_at = cnas.clock(), started_at = cnas.clock(),
@@ -329,13 +331,13 @@ end
 --- Epochs 1 … count of a phase with a name.
 function Run:epochs(name, count)
   return self:loop(count, function(i)
-    if not self.target then self.sums = {} end -- else the sums are of the epoch we go on with
+    if not self.target then self.sums, self.chosen = {}, {} end -- else they are of the epoch we go on with
     self.phase, self.epoch, self.epochs_total = name, i, count
     self.epoch_started, self.images, self.waited = cnas.clock(), 0, 0.0
     return i
   end, function(i)
     self:end_epoch(i)
-    self.sums, self.epoch = {}, nil
+    self.sums, self.chosen, self.epoch = {}, {}, nil
     self:pause(true)
   end)
 end
@@ -398,7 +400,7 @@ function Run:say(text) self.progress:line(text) end
 
 -- Numbers ------------------------------------------------------------------------------------------------------------
 
-local reserved = { stage = true, phase = true, epoch = true, step = true, time = true, name = true }
+local reserved = { stage = true, phase = true, epoch = true, step = true, time = true, name = true, chosen = true }
 
 --- Adds numbers (or tensors of one element) to the epoch's means, weighted by the images of the present batch. The
 --- means are over all processes, each of which logs what it has seen.
@@ -419,6 +421,12 @@ function Run:log(values)
   end
 end
 
+--- Counts the operations and edges of an architecture among those chosen in this epoch; returns the architecture.
+function Run:chose(arch)
+  choices.add(self.chosen, arch)
+  return arch
+end
+
 function Run:times()
   local seconds = cnas.clock() - self.epoch_started
   return { seconds = seconds, images_per_second = self.images / math.max(seconds, 1e-9),
@@ -431,6 +439,7 @@ function Run:end_epoch(i)
   for name, value in pairs(means) do line[name] = value end
   line.stage, line.name = self.stage and self.stage.index, self.stage and self.stage.name
   line.phase, line.epoch, line.step, line.time = self.phase, i, self.step, times
+  line.chosen = choices.tree(self:all_chosen())
   self.epoch_seconds[self.phase] = times.seconds
   self.record:add(line)
   self.progress:line(("  %-8s %3d/%d  %s  %s"):format(self.phase, i, self.epochs_total,

@@ -51,9 +51,9 @@ function together:unite(name, object, checkpoint)
   if counter then stream.counter = math.tointeger(tonumber(counter)) end
 end
 
---- What only this process knows, for a checkpoint: the epoch's sums and how far its streams have come.
+--- What only this process knows, for a checkpoint: the epoch's sums and choices, how far its streams have come.
 function together:own_part()
-  local part = { sums = {}, counters = {} }
+  local part = { sums = {}, counters = {}, chosen = next(self.chosen) and self.chosen or nil }
   for name, pair in pairs(self.sums) do part.sums[name] = { ("%a"):format(pair[1]), ("%a"):format(pair[2]) } end
   for name, object in pairs(self.kept) do
     local stream = stream_of(object)
@@ -76,18 +76,26 @@ local function add_sums(to, part)
   end
 end
 
+local function add_chosen(to, part)
+  for name, count in pairs(part.chosen or {}) do to[name] = (to[name] or 0) + count end
+end
+
 --- Takes this process's part out of a checkpoint's. When another number of processes goes on, rank 0 takes all sums,
 --- and streams go on behind the furthest.
 function together:take_part(parts)
   local world = self.world
-  self.sums, self.counters = {}, nil
+  self.sums, self.chosen, self.counters = {}, {}, nil
   if #parts == world.size then
     add_sums(self.sums, parts[world.rank + 1])
+    add_chosen(self.chosen, parts[world.rank + 1])
     self.counters = parts[world.rank + 1].counters
     return
   end
   if world.rank == 0 then
-    for _, part in ipairs(parts) do add_sums(self.sums, part) end
+    for _, part in ipairs(parts) do
+      add_sums(self.sums, part)
+      add_chosen(self.chosen, part)
+    end
   end
   self.counters = {}
   for _, part in ipairs(parts) do
@@ -107,6 +115,16 @@ function together:means()
   end
   for name, pair in pairs(sums) do means[name] = pair[2] > 0 and pair[1] / pair[2] or 0.0 end
   return means
+end
+
+--- How often what was chosen in this epoch, on all processes; all ask at the same place.
+function together:all_chosen()
+  if self.world.size == 1 then return self.chosen end
+  local all = {}
+  for _, text in ipairs(self.world:gather(cnas.json.encode(self.chosen))) do
+    add_chosen(all, { chosen = cnas.json.decode(text) })
+  end
+  return all
 end
 
 --- The mean of a number over all processes, weighted by the images that each has in the present batch.

@@ -336,6 +336,10 @@ cnas.options = {}
 ---@class cnas.run_module
 cnas.run = {}
 
+---What runs have left in their folders, or have so far.
+---@class cnas.folder_module
+cnas.folder = {}
+
 ---Whole files, folders, logs and locks.
 ---@class cnas.file_module
 cnas.file = {}
@@ -2721,6 +2725,11 @@ function cnas.controller.new(options) end
 ---@return table
 function Controller:sample() end
 
+---The entropies in the parts of a sample, of the choices of nodes and of operations in each cell, as numbers by the names under which a run logs them.
+---@param parts table
+---@return table
+function Controller:entropies(parts) end
+
 ---The same for an architecture that is given; one that cannot be chosen now is an error.
 ---@param arch table
 ---@return cnas.Genotype
@@ -3142,9 +3151,14 @@ function Run:epochs(name, count) end
 ---@return function
 function Run:batches(dataset, batch, options) end
 
----Adds numbers, or tensors of one element, to the epoch's means, weighted by the images of the present batch. A number that is not finite is an error.
+---Adds numbers, or tensors of one element, to the epoch's means, weighted by the images of the present batch. A number that is not finite is an error. One whose name has a slash is for the record alone: it is not printed.
 ---@param values table
 function Run:log(values) end
+
+---Counts the operations and edges of an architecture among those chosen in this epoch, which its line in metrics.jsonl has as `chosen` and the report draws; returns the architecture.
+---@param arch table
+---@return table
+function Run:chose(arch) end
 
 ---The means, by name, of what was logged in the present epoch so far, on all processes; all ask at the same place.
 ---@return table
@@ -3245,6 +3259,16 @@ function Run:pause(now) end
 
 ---Ends the run, as Ctrl-C does; the newest checkpoint is where it goes on.
 function Run:stop() end
+
+---What is in a run's folder: `kind` ("search", "evaluation", "run"), `state` ("complete", "running", "stopped"), `options`, `machine`, `epochs`, `stages` with their genotypes, `cell`, `front`, `changes` made by hand, and more (lua/cnas/folder.lua lists it). Nothing in the folder is trusted; what could not be read is told in `problems`. An error when there is no run.
+---@param path string
+---@return table
+function cnas.folder.read(path) end
+
+---The run folders that a path means: its own, or those of --seeds in it.
+---@param path string
+---@return string[]
+function cnas.folder.find(path) end
 
 ---The content; a file of more than `limit` bytes (1 GiB) is an error.
 ---@param path string
@@ -3363,6 +3387,11 @@ function Log:close() end
 ---@return cnas.Lock
 function cnas.file.lock(folder) end
 
+---Who holds the lock on a folder now, like "process 4711 on box"; nil when nobody does. Takes nothing.
+---@param folder string
+---@return string?
+function cnas.file.holder(folder) end
+
 ---Gives it back.
 function Lock:close() end
 
@@ -3441,6 +3470,7 @@ function cnas.image.encode(image) end
 ---@field svg? string path of an SVG file
 ---@field png? string path of a PNG file
 ---@field title? string above the picture
+---@field down? boolean from the inputs above to the output below, instead of from left to right (default false)
 
 ---Draws the "normal" or the "reduction" cell of a genotype; `cnas.draw.cell(triples, options)` a list of { "op", from, to }.
 ---@param genotype table|string
@@ -3448,12 +3478,34 @@ function cnas.image.encode(image) end
 ---@param options? cnas.draw.cell.options
 function cnas.draw.cell(genotype, cell, options) end
 
+---@class cnas.draw.svg.options
+---@field title? string above the picture
+---@field down? boolean as for `cnas.draw.cell` (default false)
+
+---The text of the SVG file.
+---@param genotype table|string
+---@param cell string
+---@param options? cnas.draw.svg.options
+---@return string
+function cnas.draw.svg(genotype, cell, options) end
+
 ---The same as text for graphviz.
 ---@param genotype table|string
 ---@param cell string
 ---@param options? cnas.draw.dot.options
 ---@return string
 function cnas.draw.dot(genotype, cell, options) end
+
+---@class cnas.draw.raster.options
+---@field svg string path of the SVG file
+---@field png string path of the PNG file
+---@field width number of the picture in its own units
+---@field height number of the picture
+---@field scale? number pixels to a unit (default 1)
+
+---Any SVG file, which begins with an XML declaration, as a PNG file on white.
+---@param options cnas.draw.raster.options
+function cnas.draw.raster(options) end
 
 ---@class cnas.events.open.options
 ---@field resume_step? integer what TensorBoard has seen from this step on is void

@@ -329,14 +329,22 @@ static void test_lock(void **state) {
   snprintf(expected, sizeof expected, "is in use by process %ld on ", (long)getpid());
   assert_ok(cn_lock_take(&lock, scratch_folder));
   assert_fails(CN_EBUSY, expected, cn_lock_take(&second, scratch_folder));
+  char *holder;
+  assert_ok(cn_lock_holder(&holder, scratch_folder));
+  assert_non_null(strstr(expected, strtok(holder, " ")));
+  cn_free(holder);
   pid_t child = fork();
   if (child == 0) _exit(cn_lock_take(&second, scratch_folder));
   int status;
   assert_int_equal(waitpid(child, &status, 0), child);
   assert_int_equal(WEXITSTATUS(status), CN_EBUSY);
   cn_lock_release(lock);
+  assert_ok(cn_lock_holder(&holder, scratch_folder));
+  assert_null(holder);
   assert_ok(cn_lock_take(&second, scratch_folder));
   cn_lock_release(second);
+  assert_ok(cn_lock_holder(&holder, scratch_path("none")));
+  assert_null(holder);
   assert_fails(CN_EDATA, "No such file", cn_lock_take(&lock, scratch_path("none")));
 }
 
@@ -348,6 +356,9 @@ static void test_lock_ends_with_its_process(void **state) {
   int status;
   assert_int_equal(waitpid(child, &status, 0), child);
   assert_int_equal(status, 0);
+  char *holder; /* its text is still there, its lock is not */
+  assert_ok(cn_lock_holder(&holder, scratch_folder));
+  assert_null(holder);
   assert_ok(cn_lock_take(&lock, scratch_folder));
   cn_lock_release(lock);
 }

@@ -99,6 +99,7 @@ local probes = {
   ["cnas.Run:init"] = function(o) require "cnas.trainee".init({}, nil, "nowhere", o) end,
   ["cnas.json.encode"] = function(o) cnas.json.encode(1, o) end,
   ["cnas.draw.cell"] = function(o) cnas.draw.cell(g, "normal", o) end,
+  ["cnas.draw.svg"] = function(o) cnas.draw.svg(g, "normal", o) end,
   ["cnas.draw.dot"] = function(o) cnas.draw.dot(g, "normal", o) end,
   ["cnas.events.open"] = function(o) cnas.events.open("/nowhere", o) end,
   ["cnas.latency"] = function(o) cnas.latency(cnas.nn.relu(), o) end,
