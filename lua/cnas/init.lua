@@ -7,9 +7,10 @@ local cnas = require "cnas.engine"
 local args = require "cnas.args"
 
 local library = {
-  "arch", "args", "controller", "costs", "curriculum", "data", "declared", "finalists", "folder", "foresee", "latency",
-  "machine", "manual", "metric", "model", "nasbench201", "oneshot", "onnx", "options", "packed", "pareto", "places",
-  "population", "pretrained", "profile", "repl", "run", "sampler", "schedule", "score", "seeds", "subject",
+  "arch", "args", "compare", "controller", "costs", "curriculum", "data", "declared", "finalists", "folder",
+  "foresee", "latency", "machine", "manual", "metric", "model", "nasbench201", "oneshot", "onnx", "options", "packed",
+  "pareto", "places", "population", "pretrained", "profile", "repl", "run", "sampler", "schedule", "score", "seeds",
+  "subject",
 }
 
 package.loaded["cnas"] = cnas -- the library's own files may say require "cnas"

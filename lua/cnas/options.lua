@@ -327,7 +327,8 @@ function options.parse(spec, words, script)
     end
     values[name] = value
   end
-  about[values] = { byname = byname, list = list, given = given, preset = preset, script = script }
+  about[values] = { byname = byname, list = list, given = given, preset = preset,
+                    of_preset = preset and presets[preset] or {}, script = script }
   return setmetatable(values, Options)
 end
 
@@ -396,11 +397,16 @@ function options.folder(opt)
   return opt.out or "runs/" .. (script and script:match("([^/]+)%.lua$") or "run")
 end
 
---- All values, with the preset, as a plain table for config.json.
+--- All values as a plain table for config.json, the preset's name, and where values are from that are no defaults:
+--- "given" on the command line, or "preset".
 function options.record(opt)
-  local record = {}
-  for name, value in next, opt do record[name] = value end
-  return record, about[opt] and about[opt].preset
+  local record, origins, known = {}, {}, about[opt]
+  for name, value in next, opt do
+    record[name] = value
+    if known and known.given[name] ~= nil then origins[name] = "given"
+    elseif known and known.of_preset[name] ~= nil then origins[name] = "preset" end
+  end
+  return record, known and known.preset, origins
 end
 
 --- Makes `opt` the options of a recorded run. An option that was given and would change what is computed is refused.

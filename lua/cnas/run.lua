@@ -72,12 +72,12 @@ local function source_of(recipe)
 end
 
 local function start(self, opt)
-  local values, preset = options.record(opt)
+  local values, preset, origins = options.record(opt)
   local source = source_of(self.recipe)
   for _, name in ipairs(folders) do cnas.file.mkdir(self.folder .. "/" .. name) end
   if source then cnas.file.copy(source, self.folder .. "/recipe.lua") end
   cnas.file.write(self.folder .. "/config.json", cnas.json.encode({
-    recipe = self.recipe, options = values, preset = preset, machine = record.machine(),
+    recipe = self.recipe, options = values, origins = origins, preset = preset, machine = record.machine(),
     started = os.date("!%Y-%m-%dT%H:%M:%SZ"),
   }, { indent = true }) .. "\n")
 end

@@ -41,6 +41,7 @@ static const char usage_end[] =
   "  5  interrupted by Ctrl-C, SIGTERM or SIGUSR1; a run has saved itself and goes on with --resume\n"
   "  6  the run folder is in use by another process\n"
   "  7  another process of the run was lost: it died, was stopped or hangs\n"
+  "  8  cnas diff: the runs differ\n"
   "\n"
   "Environment: CNAS_THREADS (threads of the kernels), CNAS_HOME (folder with lua/ and recipes/), CNAS_HISTORY (file of\n"
   "what was typed at -i; empty: none), CNAS_PATIENCE (seconds after which a silent process is lost), NO_COLOR.\n";
