@@ -225,6 +225,7 @@ local function take_config(run)
   local config, there = object(run, "config.json")
   run.has_config = there
   run.recipe, run.preset, run.started = text(config.recipe), text(config.preset), text(config.started)
+  run.origins = fields(config.origins, text)
   run.options, run.machine = fields(config.options, scalar), fields(config.machine, scalar)
   for _, change in ipairs(type(config.changes) == "table" and config.changes or {}) do
     run.moves[#run.moves + 1] = fields(change, number)
@@ -247,8 +248,8 @@ end
 
 --- What is in a run's folder. An error (data) when it is no folder, or nothing in it is a run's. Fields:
 ---   folder, name (its last part), kind ("search", "evaluation" or "run"), state ("complete", "running", "stopped"),
----   holder (the process that holds it, when running), recipe, preset, options, machine, started, finished, seconds,
----   memory; results, as the recipe gave them to run:finish; source, the recipe's text;
+---   holder (the process that holds it, when running), recipe, preset, options, origins (of options that are no
+---   defaults: "given" or "preset"), machine, started, finished, seconds, memory; results, as the recipe gave them to run:finish; source, the recipe's text;
 ---   epochs  { x, phase, epoch, stage, name, step, values, time, chosen }, x from 1; phases, their names
 ---   stages  { index, name, first, last (x of its epochs), genotype, validation_accuracy, test_accuracy, … }
 ---   cell    { genotype, label } of an evaluation;  front  { seen, aims, members }

@@ -3106,10 +3106,11 @@ function cnas.options.parse(spec, words, script) end
 ---@return string?
 function cnas.options.script(options) end
 
----All values as a plain table for config.json, and the preset's name.
+---All values as a plain table for config.json, the preset's name, and where values are from that are no defaults: "given" on the command line, or "preset".
 ---@param options table
 ---@return table
 ---@return string?
+---@return table
 function cnas.options.record(options) end
 
 ---Makes the options those of a recorded run in the folder `where`. One that was given and would change what is computed is refused.
@@ -3117,6 +3118,12 @@ function cnas.options.record(options) end
 ---@param record table
 ---@param where string
 function cnas.options.restore(options, record, where) end
+
+---What differs between two runs, as `cnas.folder.read` gives them: { same, a, b, options, machine, recipe_differs, changes, numbers, results }, which `cnas diff` prints. `same` is whether nothing differs that counts: not times, threads, nor where a run lies.
+---@param a table
+---@param b table
+---@return table
+function cnas.compare(a, b) end
 
 ---The run of these options (`out`, `resume`, `overwrite`, `seed`, `threads`, `save_every`, `keep`, `color` are in every recipe): a new one, or the one to be resumed.
 ---@param options table

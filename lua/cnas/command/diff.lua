@@ -21,11 +21,11 @@ local opt = cnas.options {
 
 -- The one run that a path means.
 local function read(path)
-  local runs = require "cnas.folder".find(path)
+  local runs = cnas.folder.find(path)
   if #runs > 1 then
     args.fail("usage", "%s has the runs of %d seeds: name one of them, %s for example", path, #runs, runs[1])
   end
-  return require "cnas.folder".read(runs[1])
+  return cnas.folder.read(runs[1])
 end
 
 local a, b = read(opt.first), read(opt.second)
