@@ -1,27 +1,7 @@
-/* random.c - Philox4x32-10, Salmon et al., SC 2011: ten rounds of two 32x32 -> 64 multiplications. */
+/* random.c - named streams, and numbers drawn one at a time. */
 #include "base/random.h"
 
 #include <math.h>
-
-void cn_philox(uint32_t out[4], uint64_t seed, uint64_t stream, uint64_t counter) {
-  uint32_t c0 = (uint32_t)counter, c1 = (uint32_t)(counter >> 32);
-  uint32_t c2 = (uint32_t)stream, c3 = (uint32_t)(stream >> 32);
-  uint32_t k0 = (uint32_t)seed, k1 = (uint32_t)(seed >> 32);
-  for (int round = 0; round < 10; round++) {
-    uint64_t p0 = (uint64_t)0xD2511F53u * c0, p1 = (uint64_t)0xCD9E8D57u * c2;
-    uint32_t n0 = (uint32_t)(p1 >> 32) ^ c1 ^ k0, n2 = (uint32_t)(p0 >> 32) ^ c3 ^ k1;
-    c1 = (uint32_t)p1;
-    c3 = (uint32_t)p0;
-    c0 = n0;
-    c2 = n2;
-    k0 += 0x9E3779B9u;
-    k1 += 0xBB67AE85u;
-  }
-  out[0] = c0;
-  out[1] = c1;
-  out[2] = c2;
-  out[3] = c3;
-}
 
 CnRng cn_rng_named(uint64_t seed, const char *name) {
   uint64_t hash = 0xCBF29CE484222325u; /* FNV-1a, 64 bits */

@@ -1,5 +1,5 @@
-/* cuda.c - finds libcnas_cuda.so at run time: beside the program, in lib/cnas below it, or in lib/cnas beside its
-** folder.
+/* cuda.c - finds libcnas_cuda.so at run time: the file that CNAS_CUDA_MODULE names; else beside the program, in lib/cnas
+** below it, or in lib/cnas beside its folder.
 **
 ** The answer, good or bad, is kept: looking costs once. */
 #include "device/cuda.h"
@@ -8,6 +8,7 @@
 #include <limits.h>
 #include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -17,7 +18,15 @@
 static const CnDeviceModule *module;
 static char why[400];
 
+static void *open_file(const char *path) {
+  void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+  if (library == NULL) snprintf(why, sizeof why, "%s", dlerror());
+  return library;
+}
+
 static void *open_library(void) {
+  const char *named = getenv("CNAS_CUDA_MODULE");
+  if (named != NULL && named[0] != '\0') return open_file(named);
   static const char *const places[] = { "/", "/lib/cnas/", "/../lib/cnas/" };
   char program[PATH_MAX], path[PATH_MAX + 64];
   ssize_t length = readlink("/proc/self/exe", program, sizeof program - 1);
@@ -27,10 +36,7 @@ static void *open_library(void) {
   if (slash != NULL) *slash = '\0';
   for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
     snprintf(path, sizeof path, "%s%slibcnas_cuda.so", program, places[i]);
-    if (access(path, R_OK) != 0) continue;
-    void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-    if (library == NULL) snprintf(why, sizeof why, "%s", dlerror());
-    return library;
+    if (access(path, R_OK) == 0) return open_file(path);
   }
   snprintf(why, sizeof why, "this build has no GPU module (configure with CNAS_CUDA=ON)");
   return NULL;

@@ -8,9 +8,11 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "base/everywhere.h"
+
 typedef uint16_t CnBf16;
 
-static inline float cn_bf16_to_float(CnBf16 x) {
+CN_EVERYWHERE float cn_bf16_to_float(CnBf16 x) {
   uint32_t bits = (uint32_t)x << 16;
   float value;
   memcpy(&value, &bits, sizeof value);
@@ -18,7 +20,7 @@ static inline float cn_bf16_to_float(CnBf16 x) {
 }
 
 /* The 16 bits that are cut off make the kept ones one larger when they are above half, or half and the kept are odd. */
-static inline CnBf16 cn_bf16_of_float(float x) {
+CN_EVERYWHERE CnBf16 cn_bf16_of_float(float x) {
   uint32_t bits;
   memcpy(&bits, &x, sizeof bits);
   uint32_t rounded = (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
@@ -28,7 +30,7 @@ static inline CnBf16 cn_bf16_of_float(float x) {
 
 /* Rounded once: by way of a float that is cut toward zero and made odd where it is not exact, so that it never seems to
 ** lie halfway. */
-static inline CnBf16 cn_bf16_of_double(double x) {
+CN_EVERYWHERE CnBf16 cn_bf16_of_double(double x) {
   float near = (float)x;
   if ((double)near != x && x == x) {
     uint32_t bits;
@@ -41,7 +43,7 @@ static inline CnBf16 cn_bf16_of_double(double x) {
 }
 
 /* More than 53 bits are first cut to fewer, odd where that is not exact. */
-static inline CnBf16 cn_bf16_of_i64(int64_t x) {
+CN_EVERYWHERE CnBf16 cn_bf16_of_i64(int64_t x) {
   uint64_t size = x < 0 ? -(uint64_t)x : (uint64_t)x;
   if (size >= (uint64_t)1 << 53) size = size >> 16 << 16 | (size & 0xffff ? 0x10000 : 0);
   return cn_bf16_of_double(x < 0 ? -(double)size : (double)size);

@@ -1,7 +1,7 @@
-/* cast.c - values of one type as another (see convert.h). Kernels: cast_forward of any type, cast_backward of floats.
+/* cast.c - values of one type as another (see kernels/convert.h). Kernels: cast_forward of any type, cast_backward of floats.
 **
 ** The row's type is that of the input. */
-#include "convert.h"
+#include "kernels/convert.h"
 #include "pieces.h"
 
 #if CN_REAL_IS_FLOAT

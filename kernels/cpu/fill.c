@@ -1,5 +1,5 @@
 /* fill.c - one value everywhere. Kernel: fill_forward of any type; the value is converted as in cast. */
-#include "convert.h"
+#include "kernels/convert.h"
 #include "pieces.h"
 
 typedef struct Fill {

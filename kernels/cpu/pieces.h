@@ -6,6 +6,7 @@
 #define CN_PIECES_H
 
 #include "kernel.h"
+#include "kernels/sizes.h"
 
 #define GRAIN 32768 /* elements in a piece of elementwise work: a few microseconds */
 #define ALONE 4     /* pieces that the caller does sooner than it could wake the others */
@@ -29,13 +30,5 @@ static inline void in_pieces(int64_t n, int64_t grain, PieceWork *work, void *co
 
 /* How many rows of `row` elements make a piece of about GRAIN elements; at least one. */
 static inline int64_t rows_in_piece(int64_t row) { return CN_MAX(1, GRAIN / CN_MAX(1, row)); }
-
-/* Elements of a shape, and of a part of its dimensions. */
-static inline int64_t count_between(const CnSpec *spec, int first, int last) {
-  int64_t n = 1;
-  for (int d = first; d < last; d++) n *= spec->shape[d];
-  return n;
-}
-static inline int64_t count_of(const CnSpec *spec) { return count_between(spec, 0, spec->ndim); }
 
 #endif

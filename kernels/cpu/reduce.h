@@ -15,13 +15,4 @@ typedef int64_t SUM, ACC;
 ** others, row-major. `factor` is for floats. */
 CnErr FN(cn_reduce_sum)(SUM *out, const STORED *x, const CnSpec *spec, uint32_t dims, double factor);
 
-/* The dimensions of `out` along which an input of shape `in` was broadcast, as bits. */
-static inline uint32_t broadcast_dims(const CnSpec *out, const CnSpec *in) {
-  uint32_t dims = 0;
-  int missing = out->ndim - in->ndim;
-  for (int d = 0; d < out->ndim; d++)
-    if (d < missing || in->shape[d - missing] != out->shape[d]) dims |= 1u << d;
-  return dims;
-}
-
 #endif

@@ -4,14 +4,14 @@
 ** nothing waits but copies to and from the CPU and `synchronize`. A tensor handed to another thread is handed over
 ** after a synchronize. Memory comes from the driver's stream-ordered pool, told to keep what is freed: after its first
 ** steps a training loop allocates nothing. */
-#include <cuda_runtime_api.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "kernels/cuda/host.h"
 #include "kernels/cuda/module.h"
-#include "tensor/op.h"
 
-static CnErr (*fail)(CnErr code, const char *format, ...) __attribute__((format(printf, 2, 3)));
+CnErr (*cn_cuda_fail)(CnErr code, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* Returns from the calling function with the CUDA runtime's message when `call` fails. */
 #define CUDA_TRY(code, what, call)                                                         \
@@ -19,40 +19,62 @@ static CnErr (*fail)(CnErr code, const char *format, ...) __attribute__((format(
     cudaError_t error_ = (call);                                                           \
     if (error_ != cudaSuccess) {                                                           \
       cudaGetLastError();                                                                  \
-      return fail(code, "cuda: %s: %s", what, cudaGetErrorString(error_));                 \
+      return cn_cuda_fail(code, "cuda: %s: %s", what, cudaGetErrorString(error_));                 \
     }                                                                                      \
   } while (0)
 
-static CnErr cuda_alloc(void **out, int index, size_t bytes) {
+CnErr cn_cuda_use(int index) {
+  static _Thread_local int used = -1; /* nothing else in the process shares this CUDA runtime */
+  if (used == index) return CN_OK;
   CUDA_TRY(CN_ENOKERNEL, "choosing the GPU", cudaSetDevice(index));
+  used = index;
+  return CN_OK;
+}
+
+static atomic_llong launches;
+
+int64_t cn_cuda_launches(void) { return atomic_load(&launches); }
+
+CnErr cn_cuda_launched(const CnCall *call, cudaError_t error) {
+  if (error == cudaSuccess) {
+    atomic_fetch_add_explicit(&launches, 1, memory_order_relaxed);
+    return CN_OK;
+  }
+  cudaGetLastError();
+  return cn_cuda_fail(CN_ENOKERNEL, "%s: cuda: launching a kernel: %s", call->op->name, cudaGetErrorString(error));
+}
+
+CnErr cn_cuda_alloc(void **out, int index, size_t bytes) {
+  CN_TRY(cn_cuda_use(index));
   cudaError_t error = cudaMallocAsync(out, bytes ? bytes : 1, cudaStreamPerThread);
   if (error == cudaSuccess) return CN_OK;
   cudaGetLastError();
   if (error != cudaErrorMemoryAllocation)
-    return fail(CN_ENOKERNEL, "cuda: allocating memory: %s", cudaGetErrorString(error));
+    return cn_cuda_fail(CN_ENOKERNEL, "cuda: allocating memory: %s", cudaGetErrorString(error));
   size_t free_bytes = 0, total = 0;
   cudaMemGetInfo(&free_bytes, &total);
-  return fail(CN_EMEMORY, "cuda:%d: no memory for %zu bytes (%zu MiB of %zu MiB are free); use a smaller batch", index,
+  return cn_cuda_fail(CN_EMEMORY, "cuda:%d: no memory for %zu bytes (%zu MiB of %zu MiB are free); use a smaller batch", index,
               bytes, free_bytes >> 20, total >> 20);
 }
 
-static void cuda_free(int index, void *block) {
-  if (block == NULL || cudaSetDevice(index) != cudaSuccess) return;
+void cn_cuda_free(int index, void *block) {
+  if (block == NULL || cn_cuda_use(index) != CN_OK) return;
   cudaFreeAsync(block, cudaStreamPerThread);
 }
 
 /* Between two GPUs: the copy runs on the receiver's stream, behind what the sender's stream was asked before. */
 static CnErr copy_between(void *to, int to_index, const void *from, int from_index, size_t bytes) {
   cudaEvent_t ready;
-  CUDA_TRY(CN_ENOKERNEL, "choosing the GPU", cudaSetDevice(from_index));
+  CN_TRY(cn_cuda_use(from_index));
   CUDA_TRY(CN_ENOKERNEL, "making an event", cudaEventCreateWithFlags(&ready, cudaEventDisableTiming));
   cudaError_t error = cudaEventRecord(ready, cudaStreamPerThread);
-  if (error == cudaSuccess) error = cudaSetDevice(to_index);
-  if (error == cudaSuccess) error = cudaStreamWaitEvent(cudaStreamPerThread, ready, 0);
-  if (error == cudaSuccess) error = cudaMemcpyPeerAsync(to, to_index, from, from_index, bytes, cudaStreamPerThread);
+  CnErr chosen = cn_cuda_use(to_index);
+  if (error == cudaSuccess && chosen == CN_OK) error = cudaStreamWaitEvent(cudaStreamPerThread, ready, 0);
+  if (error == cudaSuccess && chosen == CN_OK)
+    error = cudaMemcpyPeerAsync(to, to_index, from, from_index, bytes, cudaStreamPerThread);
   cudaEventDestroy(ready);
   CUDA_TRY(CN_ENOKERNEL, "copying between GPUs", error);
-  return CN_OK;
+  return chosen;
 }
 
 static CnErr cuda_copy(void *to, CnDevice to_device, const void *from, CnDevice from_device, size_t bytes) {
@@ -60,16 +82,17 @@ static CnErr cuda_copy(void *to, CnDevice to_device, const void *from, CnDevice 
   if (bytes == 0) return CN_OK;
   if (to_gpu && from_gpu && to_device.index != from_device.index)
     return copy_between(to, to_device.index, from, from_device.index, bytes);
-  CUDA_TRY(CN_ENOKERNEL, "choosing the GPU", cudaSetDevice(to_gpu ? to_device.index : from_device.index));
+  CN_TRY(cn_cuda_use(to_gpu ? to_device.index : from_device.index));
   CUDA_TRY(CN_ENOKERNEL, "copying", cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, cudaStreamPerThread));
-  if (!to_gpu || !from_gpu) CUDA_TRY(CN_ENOKERNEL, "waiting for a copy", cudaStreamSynchronize(cudaStreamPerThread));
-  return CN_OK;
+  if (to_gpu && from_gpu) return CN_OK;
+  CUDA_TRY(CN_ENOKERNEL, "waiting for a copy", cudaStreamSynchronize(cudaStreamPerThread));
+  return to_gpu ? CN_OK : cn_cuda_faults_found();
 }
 
 static CnErr cuda_synchronize(int index) {
-  CUDA_TRY(CN_ENOKERNEL, "choosing the GPU", cudaSetDevice(index));
+  CN_TRY(cn_cuda_use(index));
   CUDA_TRY(CN_ENOKERNEL, "waiting for the GPU", cudaStreamSynchronize(cudaStreamPerThread));
-  return CN_OK;
+  return cn_cuda_faults_found();
 }
 
 /* Pools keep what is freed. A GPU without pools cannot be used by this module. */
@@ -107,11 +130,10 @@ static void explain(cudaError_t error, char *why, size_t size) {
     snprintf(why, size, "%s", cudaGetErrorString(error));
 }
 
-static const CnKernelRow column[CN_OPS];
 static char detail[160];
 static CnDeviceModule module = {
-  .name = "cuda", .detail = detail, .kernels = column,
-  .alloc = cuda_alloc, .free = cuda_free, .copy = cuda_copy, .synchronize = cuda_synchronize,
+  .name = "cuda", .detail = detail, .kernels = cn_cuda_column,
+  .alloc = cn_cuda_alloc, .free = cn_cuda_free, .copy = cuda_copy, .synchronize = cuda_synchronize,
 };
 
 __attribute__((visibility("default"))) CnCudaModule cn_device_module_cuda;
@@ -123,7 +145,7 @@ const CnDeviceModule *cn_device_module_cuda(const CnCudaHost *host, char *why, s
     snprintf(why, size, "libcnas_cuda.so is of another version; build it again");
     return NULL;
   }
-  fail = host->fail;
+  cn_cuda_fail = host->fail;
   cudaError_t error = cudaGetDeviceCount(&module.count);
   if (error == cudaSuccess && module.count == 0) error = cudaErrorNoDevice;
   if (error == cudaSuccess) error = cudaGetDeviceProperties(&properties, 0);

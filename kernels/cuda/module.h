@@ -19,4 +19,7 @@ typedef struct CnCudaHost {
 typedef const CnDeviceModule *CnCudaModule(const CnCudaHost *host, char *why, size_t size);
 #define CN_CUDA_MODULE_SYMBOL "cn_device_module_cuda"
 
+/* Within the module: column.c. */
+extern const CnKernelRow cn_cuda_column[];
+
 #endif

@@ -1,0 +1,39 @@
+/* host.h - what the files of the GPU's module share on the CPU's side: the engine's errors, the GPU in use, memory, and
+** faults, that is wrong indices which a kernel finds after the call that launched it has returned. C11 and C++17. */
+#ifndef CN_CUDA_HOST_H
+#define CN_CUDA_HOST_H
+
+#include <cuda_runtime_api.h>
+
+#include "tensor/op.h"
+
+/* cn_fail of the program that opened the module. */
+extern CnErr (*cn_cuda_fail)(CnErr code, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* Makes a GPU the calling thread's. */
+CnErr cn_cuda_use(int index);
+
+/* Memory of a GPU, in the order of the calling thread's stream: what is freed may still be read by what was launched
+** before. */
+CnErr cn_cuda_alloc(void **out, int index, size_t bytes);
+void cn_cuda_free(int index, void *block);
+
+/* Launches since the module was opened, on any GPU. */
+int64_t cn_cuda_launches(void);
+/* What became of a launch for `call`: counts it, or makes its error the call's. */
+CnErr cn_cuda_launched(const CnCall *call, cudaError_t error);
+
+/* Where a kernel reports a wrong index: see report_fault in kernel.cuh. */
+typedef struct CnFaults {
+  unsigned long long *first; /* of all GPUs and launches; in memory of the CPU */
+  unsigned long long launch; /* number << CN_FAULT_POSITION_BITS */
+} CnFaults;
+
+#define CN_FAULT_POSITION_BITS 40
+
+/* For one launch whose kernel reports positions of `what` ("index") that are outside 0 … limit-1. */
+CnErr cn_cuda_faults(CnFaults *out, const CnCall *call, const char *what, int64_t limit);
+/* The error of the first wrong index that was reported, if any; the GPU has been waited for. */
+CnErr cn_cuda_faults_found(void);
+
+#endif
