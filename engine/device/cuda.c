@@ -15,7 +15,7 @@
 #include "kernels/cuda/module.h"
 #include "tensor/op.h"
 
-static const CnDeviceModule *module;
+static const CnGpu *module;
 static char why[400];
 
 static void *open_file(const char *path) {
@@ -55,7 +55,7 @@ static void load(void) {
   if (module == NULL) dlclose(library);
 }
 
-CnErr cn_cuda_module(const CnDeviceModule **out) {
+CnErr cn_gpu(const CnGpu **out) {
   static pthread_once_t once = PTHREAD_ONCE_INIT;
   pthread_once(&once, load);
   *out = module;

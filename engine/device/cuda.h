@@ -1,10 +1,22 @@
-/* cuda.h - where device.c gets the GPU's module from. */
+/* cuda.h - the GPU's module, and what it provides beyond what every device does. */
 #ifndef CN_DEVICE_CUDA_H
 #define CN_DEVICE_CUDA_H
 
 #include "device/device.h"
 
+struct CnTensor;
+
+typedef struct CnGpu {
+  CnDeviceModule device;
+  /* Values of the same shape and type within one GPU, into elements at any strides, apart from those that are read. */
+  CnErr (*copy_strided)(const struct CnTensor *to, const struct CnTensor *from);
+  /* Memory of the CPU that a GPU copies from while both go on. */
+  CnErr (*alloc_pinned)(void **out, size_t bytes);
+  void (*free_pinned)(void *block);
+  int64_t (*launches)(void); /* of kernels, since the module was opened */
+} CnGpu;
+
 /* The GPU's module, looked for on the first call. CN_ENOKERNEL with the reason when it cannot be had. */
-CnErr cn_cuda_module(const CnDeviceModule **out);
+CnErr cn_gpu(const CnGpu **out);
 
 #endif

@@ -9,7 +9,12 @@
 #include "device/cuda.h"
 
 CnErr cn_device_module(const CnDeviceModule **out, CnDeviceKind kind) {
-  if (kind == CN_CUDA) return cn_cuda_module(out);
+  const CnGpu *gpu = NULL;
+  if (kind == CN_CUDA) {
+    CN_TRY(cn_gpu(&gpu));
+    *out = &gpu->device;
+    return CN_OK;
+  }
   *out = cn_cpu_module();
   return CN_OK;
 }

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "device/cuda.h"
 #include "tensor/autograd.h"
 #include "tensor/bf16.h"
 #include "tensor/op.h"
@@ -303,6 +304,17 @@ static void copy_strided(CnTensor *to, const CnTensor *from, int dim, int64_t to
     copy_strided(to, from, dim + 1, to_offset + i * to->stride[dim], from_offset + i * from->stride[dim]);
 }
 
+/* Within a device. */
+static CnErr copy_at_strides(CnTensor *to, const CnTensor *from) {
+  const CnGpu *gpu = NULL;
+  if (cn_tensor_device(to).kind == CN_CPU) {
+    copy_strided(to, from, 0, to->offset, from->offset);
+    return CN_OK;
+  }
+  CN_TRY(cn_gpu(&gpu));
+  return gpu->copy_strided(to, from);
+}
+
 CnErr cn_tensor_copy(CnTensor *to, CnTensor *from) {
   char a[160], b[160];
   if (!cn_tensor_same_shape(to, from) || to->dtype != from->dtype)
@@ -315,13 +327,11 @@ CnErr cn_tensor_copy(CnTensor *to, CnTensor *from) {
     return CN_OK;
   }
   CnTensor *source = NULL, *dense_copy = NULL;
-  if (!cn_tensor_is_contiguous(to)) { /* through the CPU */
-    if (cn_tensor_device(to).kind != CN_CPU)
-      return cn_fail(CN_ENOKERNEL, "copy: the target on a GPU must be contiguous");
-    CN_TRY(move_values(&source, from, CN_DEVICE_CPU));
-    copy_strided(to, source, 0, to->offset, source->offset);
+  if (!cn_tensor_is_contiguous(to)) { /* of values at hand on its device, and apart from it */
+    CN_TRY(move_values(&source, from, cn_tensor_device(to)));
+    CnErr e = copy_at_strides(to, source);
     cn_tensor_unref(source);
-    return CN_OK;
+    return e;
   }
   CN_TRY(dense(&source, from));
   CnErr e = CN_OK;

@@ -95,6 +95,13 @@ static CnErr cuda_synchronize(int index) {
   return cn_cuda_faults_found();
 }
 
+static CnErr alloc_pinned(void **out, size_t bytes) {
+  CUDA_TRY(CN_EMEMORY, "allocating pinned memory", cudaHostAlloc(out, bytes ? bytes : 1, cudaHostAllocPortable));
+  return CN_OK;
+}
+
+static void free_pinned(void *block) { cudaFreeHost(block); }
+
 /* Pools keep what is freed. A GPU without pools cannot be used by this module. */
 static bool prepare_pools(int count, char *why, size_t size) {
   for (int i = 0; i < count; i++) {
@@ -131,14 +138,16 @@ static void explain(cudaError_t error, char *why, size_t size) {
 }
 
 static char detail[160];
-static CnDeviceModule module = {
-  .name = "cuda", .detail = detail, .kernels = cn_cuda_column,
-  .alloc = cn_cuda_alloc, .free = cn_cuda_free, .copy = cuda_copy, .synchronize = cuda_synchronize,
+static CnGpu module = {
+  .device = { .name = "cuda", .detail = detail, .kernels = cn_cuda_column, .alloc = cn_cuda_alloc, .free = cn_cuda_free,
+              .copy = cuda_copy, .synchronize = cuda_synchronize },
+  .copy_strided = cn_cuda_copy_strided, .alloc_pinned = alloc_pinned, .free_pinned = free_pinned,
+  .launches = cn_cuda_launches,
 };
 
 __attribute__((visibility("default"))) CnCudaModule cn_device_module_cuda;
 
-const CnDeviceModule *cn_device_module_cuda(const CnCudaHost *host, char *why, size_t size) {
+const CnGpu *cn_device_module_cuda(const CnCudaHost *host, char *why, size_t size) {
   struct cudaDeviceProp properties;
   int driver = 0;
   if (host->version != CN_CUDA_MODULE_VERSION || host->ops != CN_OPS) {
@@ -146,15 +155,15 @@ const CnDeviceModule *cn_device_module_cuda(const CnCudaHost *host, char *why, s
     return NULL;
   }
   cn_cuda_fail = host->fail;
-  cudaError_t error = cudaGetDeviceCount(&module.count);
-  if (error == cudaSuccess && module.count == 0) error = cudaErrorNoDevice;
+  cudaError_t error = cudaGetDeviceCount(&module.device.count);
+  if (error == cudaSuccess && module.device.count == 0) error = cudaErrorNoDevice;
   if (error == cudaSuccess) error = cudaGetDeviceProperties(&properties, 0);
   if (error != cudaSuccess) {
     explain(error, why, size);
     cudaGetLastError();
     return NULL;
   }
-  if (!prepare_pools(module.count, why, size)) return NULL;
+  if (!prepare_pools(module.device.count, why, size)) return NULL;
   cudaDriverGetVersion(&driver);
   snprintf(detail, sizeof detail, "%.60s, compute capability %d.%d, driver for CUDA %d.%d", properties.name,
            properties.major, properties.minor, driver / 1000, driver % 1000 / 10);

@@ -122,6 +122,7 @@ inline CnErr map(const CnCall *call, Out *out, const CnSpec *spec, F f, Operand<
   Nest nest;
   nest_make(&nest, spec, shapes, operands);
   int64_t n = nest.count;
+  if (n == 0) return CN_OK;
   bool flat = nest.ndim == 1;
   for (int k = 0; k < operands; k++) flat = flat && (nest.stride[0][k] == 0 || nest.stride[0][k] == 1);
   if (flat) {

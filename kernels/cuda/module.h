@@ -5,9 +5,9 @@
 #ifndef CN_CUDA_MODULE_H
 #define CN_CUDA_MODULE_H
 
-#include "device/device.h"
+#include "device/cuda.h"
 
-#define CN_CUDA_MODULE_VERSION 2 /* of this header, and so of ops.def and CnCall as far as the module reads them */
+#define CN_CUDA_MODULE_VERSION 3 /* of this header, and so of ops.def and CnCall as far as the module reads them */
 
 typedef struct CnCudaHost {
   int version; /* the caller's CN_CUDA_MODULE_VERSION */
@@ -16,10 +16,11 @@ typedef struct CnCudaHost {
 } CnCudaHost;
 
 /* The module's only symbol. NULL when there is nothing to run on, with one line of reason in `why`. */
-typedef const CnDeviceModule *CnCudaModule(const CnCudaHost *host, char *why, size_t size);
+typedef const CnGpu *CnCudaModule(const CnCudaHost *host, char *why, size_t size);
 #define CN_CUDA_MODULE_SYMBOL "cn_device_module_cuda"
 
-/* Within the module: column.c. */
+/* Within the module: column.c, contiguous.cu. */
 extern const CnKernelRow cn_cuda_column[];
+CnErr cn_cuda_copy_strided(const struct CnTensor *to, const struct CnTensor *from);
 
 #endif
