@@ -54,6 +54,7 @@ void cn_interrupt_clear(void) {
   atomic_store(&signal_count, 0);
   atomic_store(&was_seen, 0);
   atomic_store(&first_signal, 0);
+  atomic_store(&looked_at, 0);
 }
 
 const char *cn_interrupt_name(int signal) {

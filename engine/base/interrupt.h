@@ -26,6 +26,7 @@ typedef struct CnInterrupt {
 } CnInterrupt;
 CnInterrupt cn_interrupt_state(void);
 
+/* The wish was answered. What passed since the last look is not part of anybody's patience. */
 void cn_interrupt_clear(void);
 
 /* The wish will not wait for the operation that runs, which may take minutes: kernels with much to do look here between

@@ -9,7 +9,6 @@ local manual = require "cnas.manual"
 
 local keywords = { "and", "break", "do", "else", "elseif", "end", "false", "for", "function", "goto", "if", "in",
                    "local", "nil", "not", "or", "repeat", "return", "then", "true", "until", "while" }
-local commands = { ":help", ":time on", ":time off", ":who", ":leave" }
 
 -- ---- words of the line ----
 
@@ -209,6 +208,18 @@ local function option_keys(tokens, last, environment)
   return {}
 end
 
+-- The commands of the loop, without what are short forms of another.
+local function commands()
+  local list = {}
+  for _, word in ipairs(require "cnas.repl".commands()) do
+    if word == "time" then
+      list[#list + 1] = ":time off"
+      list[#list + 1] = ":time on"
+    elseif word ~= "q" and word ~= "quit" then list[#list + 1] = ":" .. word end
+  end
+  return list
+end
+
 -- Files and folders that begin with what stands in the string.
 local function paths(content, quote)
   local folder, prefix = content:match "^(.*/)([^/]*)$"
@@ -235,7 +246,7 @@ return function(text, position, environment)
   environment = environment or require "cnas.repl".environment()
   text = text:sub(1, position or #text)
   local shift = 0
-  if text:match "^:%a*$" then return matching(commands, text), 1 end
+  if text:match "^:%a*$" then return matching(commands(), text), 1 end
   if text:match "^%?" then
     shift = 1
     text = text:sub(2)

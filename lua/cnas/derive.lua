@@ -36,7 +36,7 @@ local function watched(run, measure, o)
       for i, accuracy in ipairs(run:divide(some, function(one) return measure(one.arch) end)) do
         note(some[i], accuracy)
       end
-      if run:agree(cnas.interrupted() ~= nil) then run:stop() end
+      if run:agree(run:asked_to_stop(false)) then run:stop() end
       run.progress:moving(function() return ("deriving: %d architectures measured"):format(count) end)
     end
     local accuracies = {}

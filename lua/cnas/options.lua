@@ -27,6 +27,8 @@ local options = {}
 local common = {
   { "out", short = "-o", type = "string", metavar = "DIR", once = true, help = "run folder (default: runs/RECIPE)" },
   { "resume", default = false, once = true, help = "go on with the run in this folder, with its options" },
+  { "replay", type = "boolean", once = true,
+    help = "resuming, make the changes by hand again (code in its checkpoint); --no-replay: do not ask" },
   { "overwrite", default = false, once = true, help = "delete the run in this folder and start again" },
   { "seed", default = 1, min = 0, anywhere = true, help = "of everything that is random" },
   { "seeds", type = "integer", min = 1, once = true,

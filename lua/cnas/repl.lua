@@ -1,9 +1,13 @@
 -- repl.lua - what the interactive loop (lua/host/repl.c) prints and obeys.
 --
--- begin(environment, color) is called when a loop begins, print(…) with the results of a line, command(line) with a
--- line that begins with ? or :. Nothing here keeps what the user has made alive, but the last value, in `_`.
+-- begin(environment, color) is called when a loop begins, before(text), print(…) with the results and ran(…) around
+-- each text, command(line) with a line that begins with ? or :. Nothing here keeps what the user has made alive, but the
+-- last value, in `_`. The metatable of the environment may say more about a loop: `library`, a list of names that are
+-- found there besides its fields; `commands`, functions by the word behind the colon, and `about`, lines of help about
+-- them; `watch`, with before(text) and after(text, good) around each text.
 
 local cnas = require "cnas"
+local args = require "cnas.args"
 local show = require "cnas.show"
 
 local repl = {}
@@ -16,6 +20,7 @@ local function paint(style, text)
 end
 
 local function columns()
+  if session.columns then return session.columns end
   local known, width = pcall(cnas.terminal)
   return known and width or 100
 end
@@ -36,10 +41,23 @@ local function install(environment)
   for name in next, environment do session.known[name] = true end
 end
 
---- A loop begins, whose globals are those of `environment`.
-function repl.begin(environment, color)
-  session.environment, session.color, session.timing = environment, color, false
+-- What the environment of the loop says about it: a field of its metatable, or nil.
+local function told(field)
+  local meta = debug.getmetatable(session.environment)
+  return type(meta) == "table" and rawget(meta, field) or nil
+end
+
+--- A loop begins, whose globals are those of `environment`. Columns of its output: those of the terminal.
+function repl.begin(environment, color, width)
+  session = { environment = environment, color = color, timing = false, columns = width, advised = session.advised }
   install(environment)
+end
+
+--- The loop that runs, and, when one is given, from now on that one: for who begins another loop within it.
+function repl.session(other)
+  local before = session
+  session = other or session
+  return before
 end
 
 --- Prints values as the loop does, and keeps the first as `_`.
@@ -90,11 +108,13 @@ end
 --- The variables of a table of globals that were not there when the loop began, with type and size, as text.
 function repl.who(environment)
   local names, rows, width = {}, {}, { 4, 4 }
-  for name in next, environment do
-    if type(name) == "string" and not session.known[name] and name ~= "_" and name ~= "cnas" then
-      names[#names + 1] = name
-    end
+  local function add(name)
+    if type(name) == "string" and name ~= "_" and name ~= "cnas" then names[#names + 1] = name end
   end
+  for name in next, environment do
+    if not session.known[name] then add(name) end
+  end
+  for _, name in ipairs(told "library" or {}) do add(name) end
   table.sort(names)
   local total = 0
   for i, name in ipairs(names) do
@@ -144,6 +164,7 @@ end
 local commands = {}
 
 function commands.help()
+  for _, line in ipairs(told "about" or {}) do say(line) end
   say [[
 An expression prints its value, and _ is the last one. An unfinished line goes on at the next "...".
 Tab completes names, fields, methods, option keys in cnas.supernet { and paths in strings.
@@ -166,7 +187,10 @@ function commands.time(text)
     if text == "" then session.timing = not session.timing else session.timing = text == "on" end
     say("timing is " .. (session.timing and "on" or "off"))
   else
-    local results = table.pack(repl.time(compile(text)))
+    local chunk = compile(text)
+    repl.before(text)
+    local after <close> = setmetatable({}, { __close = function(_, e) repl.ran(nil, text, e == nil) end })
+    local results = table.pack(repl.time(chunk))
     if results.n > 0 then repl.print(table.unpack(results, 1, results.n)) end
   end
 end
@@ -178,9 +202,17 @@ function repl.advise(text)
   io.stderr:write(paint("dim", "(a local is gone after its line: leave 'local' out to keep it)"), "\n")
 end
 
---- A line took so many seconds: says so where that is wanted.
-function repl.ran(seconds)
-  if session.timing then say(paint("dim", repl.duration(seconds))) end
+--- A text is going to be run.
+function repl.before(text)
+  local watch = told "watch"
+  if watch then watch.before(text) end
+end
+
+--- A text took so many seconds, and ended without an error or not: says how long where that is wanted.
+function repl.ran(seconds, text, good)
+  local watch = text and told "watch"
+  if watch then watch.after(text, good) end
+  if session.timing and seconds then say(paint("dim", repl.duration(seconds))) end
 end
 
 -- ?name: an entry of the manual, else the value of the expression, else a search.
@@ -205,16 +237,23 @@ local function question(text)
   return say(help.about(paint, text))
 end
 
+--- The words that may stand behind a colon, sorted.
+function repl.commands()
+  local names = args.keys(commands)
+  for _, name in ipairs(args.keys(told "commands" or {})) do
+    if not commands[name] then names[#names + 1] = name end
+  end
+  table.sort(names)
+  return names
+end
+
 --- Obeys a line that begins with ? or :. "leave" when the loop is to end.
 function repl.command(line)
   if line:sub(1, 1) == "?" then return question(line:match "^%?%s*(.-)%s*$") end
   local word, rest = line:match "^:%s*(%a*)%s*(.-)%s*$"
-  local f = commands[word]
+  local f = (told "commands" or {})[word] or commands[word]
   if not f then
-    local names = {}
-    for name in next, commands do names[#names + 1] = name end
-    local args = require "cnas.args"
-    args.fail("usage", "there is no command ':%s'%s; :help lists them", word, args.suggestion(word, names))
+    args.fail("usage", "there is no command ':%s'%s; :help lists them", word, args.suggestion(word, repl.commands()))
   end
   return f(rest)
 end

@@ -120,7 +120,7 @@ local function take_folder(self, opt)
   self:find_checkpoint()
   note_changes(self, config, path)
   return { options = config.options, about = self.loaded and self.loaded.about,
-           path = self.last_checkpoint }
+           path = self.last_checkpoint, replay = self:recall_changes() }
 end
 
 -- The run of these options (see options.lua): a new one, or the one to be resumed, whose options `opt` then gets.
@@ -132,6 +132,7 @@ local function open(opt)
     world = world, writes = world.rank == 0, -- one process writes, prints and keeps the folder
     folder = folder, opt = opt, recipe = recipe, progress = progress.new(opt.color or "auto", world.rank),
     kept = {},                     -- objects by name
+    changes = {},                  -- made by hand, in order: see steer.lua
     levels = { { loops = 0 } },    -- the loops we are in: see enter
     step = 0, passes = 0,          -- batches and whole passes done
     moved = false,                 -- whether this process has done anything
@@ -150,6 +151,8 @@ local function open(opt)
   if opt.threads then cnas.threads(opt.threads) end
   self.record = self.writes and record.open(folder, self.loaded and self.loaded.about.lines or 0,
                                             self.loaded and self.step) or record.silent
+  self:take_up_changes(news.replay)
+  self:open_door()
   return self
 end
 
@@ -170,6 +173,7 @@ function Run:go_on(about, states, path)
   self.loaded = { about = about, states = states, path = path }
   self.target, self.step, self.passes = position, about.step, about.passes
   self:take_part(about.processes)
+  self.changes = about.changes or {}
   self.last_checkpoint = path
 end
 
@@ -192,13 +196,15 @@ local function nothing() end
 
 --- Enters a loop: its level { item, loops }, where item is the first to do; nil when it was over at the checkpoint.
 function Run:enter()
+  if self.steered then error("the run stands still: none of its loops can begin here", 3) end
   local depth = #self.levels
   local outer = self.levels[depth]
   outer.loops = outer.loops + 1
   local level = { item = 1, loops = 0 }
   local goal = self.target and self.target[depth]
+  if goal and outer.loops < goal[1] then return nil end
+  if self.lacking then self:make_again(depth) end
   if goal then
-    if outer.loops < goal[1] then return nil end
     level.item = goal[2]
     if depth == #self.target then -- arrived
       self.target, level.arrived = nil, true
@@ -264,25 +270,29 @@ function Run:save()
   if self.writes then
     checkpoint.save(folder, self.step, self.kept, {
       position = self:position(), step = self.step, passes = self.passes, lines = self.record.lines, processes = parts,
+      changes = #self.changes > 0 and self.changes or nil,
     }, self.opt.keep or 3)
   end
   self.last_checkpoint = checkpoint.path_of(folder, self.step)
   self.saved_at = cnas.clock()
 end
 
---- Saves when the time has come, and stops when the user asked for it: all processes at the same place.
+--- A place between two batches: lets people in who want to look or to change something (see steer.lua), saves when the
+--- time has come, and stops when the user asked for it: all processes at the same place.
 function Run:pause(now)
   local due = now or cnas.clock() - self.saved_at >= (self.opt.save_every or 600)
-  local asked, agreed = self:agree(cnas.interrupted() ~= nil, due)
-  if agreed or asked then self:save() end
-  if asked then self:stop() end
+  local stops, saves, serves = self:agree(self:asked_to_stop(true), due, self:visited())
+  if serves then stops = self:serve() or stops end
+  if stops or saves then self:save() end
+  if stops then self:stop() end
 end
 
 --- Stops at the user's wish; the newest checkpoint is where it goes on.
 function Run:stop()
-  local text = "stopped at %s; go on with: cnas %s -o %s --resume"
-  args.fail_with("interrupted", { quiet = not self.writes },
-                 text:format(self:place(), self.recipe or "RECIPE", self.folder))
+  local text = ("stopped at %s; go on with: cnas %s -o %s --resume"):format(self:place(), self.recipe or "RECIPE",
+    self.folder)
+  self:close_door(text)
+  args.fail_with("interrupted", { quiet = not self.writes }, text)
 end
 
 -- Loops ---------------------------------------------------------------------------------------------------------------
@@ -481,6 +491,7 @@ function Run:finish(results)
   local complete = self:told(function() return { cnas.file.exists(self.folder .. "/summary.json") ~= false } end)[1]
   if self.loaded and not self.moved and complete then
     self.progress:line(("the run in %s is complete"):format(self.folder))
+    self:close_door("the run is complete")
     return false
   end
   local derived, peak = {}, cnas.memory().bytes_peak
@@ -498,6 +509,7 @@ function Run:finish(results)
   self.progress:line(("done in %s, %d steps, at most %.0f MB; everything is in %s"):format(
     self.progress.duration(summary.time.seconds), self.step,
     (summary.memory.resident_peak or peak) / 1e6, self.folder))
+  self:close_door("the run is complete")
   return true
 end
 
@@ -505,7 +517,7 @@ function Run:__tostring() return ("cnas.Run: %s, step %d"):format(self.folder, s
 
 Run.candidates = require "cnas.candidates"
 Run.derive = require "cnas.derive"
-for _, methods in ipairs { require "cnas.trainee", together } do
+for _, methods in ipairs { require "cnas.trainee", require "cnas.steer", together } do
   for name, method in pairs(methods) do Run[name] = method end
 end
 

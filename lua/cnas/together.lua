@@ -141,11 +141,11 @@ function together:own_images(images, batch)
   return images // (batch * size) * batch + (rest * (rank + 1) + size - 1) // size - (rest * rank + size - 1) // size
 end
 
---- Whether anybody was asked to stop, and whether rank 0 wants to save.
-function together:agree(asked, due)
-  if self.world.size == 1 then return asked, due end
-  local askers, savers = self.world:sum(asked and 1 or 0, due and self.writes and 1 or 0)
-  return askers > 0, savers > 0
+--- Whether anybody was asked to stop, whether rank 0 wants to save, and whether it has visitors.
+function together:agree(asked, due, visited)
+  if self.world.size == 1 then return asked, due, visited end
+  local askers, savers, hosts = self.world:sum(asked and 1 or 0, due and self.writes and 1 or 0, visited and 1 or 0)
+  return askers > 0, savers > 0, hosts > 0
 end
 
 --- The end of a pass: buffers (statistics of batch norm) become rank 0's.

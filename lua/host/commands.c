@@ -11,6 +11,7 @@
 static const struct {
   const char *word, *about;
 } commands[] = {
+  { "attach", "looks into a run that is at work, and changes it, from another terminal" },
   { "diff", "what differs between two runs: options, machine, recipe, changes by hand, numbers, results" },
   { "info", "machine, devices, libraries, versions and settings, for a report of a fault" },
   { "new", "makes a folder with a recipe of your own that runs at once" },

@@ -77,9 +77,11 @@ static int get_character(EditLine *el, wchar_t *out) {
 /* In a protected call: (text, position from 1 of the end of what is typed) -> list, first position. */
 static int ask(lua_State *L) {
   lua_getglobal(L, "require");
-  lua_pushliteral(L, "cnas.complete");
+  lua_pushliteral(L, "cnas.repl");
   lua_call(L, 1, 1);
+  lua_getfield(L, -1, "complete");
   lua_insert(L, 1);
+  lua_pop(L, 1);
   lua_call(L, 2, 2);
   return 2;
 }

@@ -43,6 +43,10 @@ const char *host_rank_prefix(void); /* "rank 3: " among many, else "" */
 void host_signals_install(lua_State *L);
 /* How long a program may go without looking before it is interrupted: 2 seconds at first. Returns what held before. */
 double host_signals_grace(double seconds);
+/* While a guest's text runs (a file descriptor, -1: none), whatever comes from it, and its end, interrupts the text. */
+void host_signals_guest(int fd);
+/* Code that runs longer is interrupted; 0: no limit. */
+void host_signals_limit(double seconds);
 /* Replaces coroutine.resume and .wrap by ones that tell signals.c which coroutine is running. */
 void host_signals_coroutines(lua_State *L);
 
@@ -76,7 +80,14 @@ Nearest host_nearest_recipe(lua_State *L, const char *file);
 
 /* repl.c: reads, runs and prints until the end of the input; returns the exit status. `color`: auto, always, never. */
 int host_repl(lua_State *L, const char *color);
+/* typed(text, environment [, color]) -> "more" when the text is unfinished, else whether it ran without an error: what
+** the loop does with a text that was typed, in the session that cnas.repl.begin began. */
+int host_typed(lua_State *L);
 /* Adds interact(…), the loop for recipes, to the module on top of the stack. */
 void host_open_repl(lua_State *L);
+
+/* console.c, socket.c: the module "cnas.console", for what steers a run (lua/cnas/steer.lua). */
+int host_open_console(lua_State *L);
+void host_open_socket(lua_State *L); /* adds its part to the module on top of the stack */
 
 #endif

@@ -17,7 +17,7 @@ Line host_read_line(lua_State *L, const char *prompt, bool terminal);
 /* edit.c. Opens the editor with its history; false when there is none for this terminal. */
 bool host_edit_open(lua_State *L);
 /* The same as host_read_line. `before` are the lines of the chunk so far, for completion, which asks
-** complete(text, position) of the module "cnas.complete". */
+** complete(text, position) of the module "cnas.repl". */
 Line host_edit_line(lua_State *L, const char *prompt, const char *before);
 void host_edit_close(void);
 

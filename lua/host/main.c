@@ -183,6 +183,8 @@ static int protected_main(lua_State *L) {
   luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
   lua_pushcfunction(L, open_engine);
   lua_setfield(L, -2, "cnas.engine");
+  lua_pushcfunction(L, host_open_console);
+  lua_setfield(L, -2, "cnas.console");
   lua_settop(L, 0);
   host_paths(L);
   host_signals_coroutines(L);

@@ -116,10 +116,16 @@ static bool call_reporting(lua_State *L, const Loop *loop, int n, int results) {
   return false;
 }
 
-/* Runs the function on top, pops it, and prints what it gives. */
-static void run_chunk(lua_State *L, const Loop *loop) {
+/* Runs the function on top, whose text is below it, pops it, and prints what it gives; whether it ended without an
+** error. The module is told before and after. */
+static bool run_chunk(lua_State *L, const Loop *loop) {
   int base = lua_gettop(L) - 1;
   struct timespec start, end;
+  if (loop->module != 0) {
+    lua_getfield(L, loop->module, "before");
+    lua_pushvalue(L, base);
+    call_reporting(L, loop, 1, 0);
+  }
   clock_gettime(CLOCK_MONOTONIC, &start);
   bool good = call_reporting(L, loop, 0, LUA_MULTRET);
   clock_gettime(CLOCK_MONOTONIC, &end);
@@ -132,9 +138,12 @@ static void run_chunk(lua_State *L, const Loop *loop) {
   if (loop->module != 0) {
     lua_getfield(L, loop->module, "ran");
     lua_pushnumber(L, (lua_Number)(end.tv_sec - start.tv_sec) + 1e-9 * (lua_Number)(end.tv_nsec - start.tv_nsec));
-    call_reporting(L, loop, 1, 0);
+    lua_pushvalue(L, base);
+    lua_pushboolean(L, good);
+    call_reporting(L, loop, 3, 0);
   }
   lua_settop(L, base);
+  return good;
 }
 
 /* What the module has to say about a text that is going to be run, on a terminal. */
@@ -145,16 +154,15 @@ static void advise(lua_State *L, const Loop *loop) {
   call_reporting(L, loop, 1, 0);
 }
 
-/* Runs the command whose text is on top, which stays; true when it was to leave. */
-static bool run_command(lua_State *L, const Loop *loop) {
-  bool leave = false;
+/* Runs the command whose text is on top, which stays; whether it ended without an error. *leave: it was to leave. */
+static bool run_command(lua_State *L, const Loop *loop, bool *leave) {
+  *leave = false;
   lua_getfield(L, loop->module, "command");
   lua_pushvalue(L, -2);
-  if (call_reporting(L, loop, 1, 1)) {
-    leave = lua_type(L, -1) == LUA_TSTRING && strcmp(lua_tostring(L, -1), "leave") == 0;
-    lua_pop(L, 1);
-  }
-  return leave;
+  if (!call_reporting(L, loop, 1, 1)) return false;
+  *leave = lua_type(L, -1) == LUA_TSTRING && strcmp(lua_tostring(L, -1), "leave") == 0;
+  lua_pop(L, 1);
+  return true;
 }
 
 static bool wants_color(const Loop *loop, const char *wish) {
@@ -204,7 +212,7 @@ static int run_loop(lua_State *L, int environment, const char *color) {
     if (line == LINE_READ && status != LUA_OK) host_report_typed(L, loop.color);
     else if (line == LINE_READ && lua_isnil(L, -1)) {
       lua_pop(L, 1);
-      leave = run_command(L, &loop);
+      run_command(L, &loop, &leave);
     } else if (line == LINE_READ) {
       advise(L, &loop);
       run_chunk(L, &loop);
@@ -218,6 +226,34 @@ static int run_loop(lua_State *L, int environment, const char *color) {
   }
   lua_settop(L, top);
   return signal == SIGTERM ? signal : 0;
+}
+
+int host_typed(lua_State *L) {
+  Loop loop = { .environment = 2 };
+  bool good = false, leave;
+  luaL_checkstring(L, 1);
+  luaL_checktype(L, 2, LUA_TTABLE);
+  loop.color = lua_toboolean(L, 3);
+  lua_settop(L, 2);
+  luaL_checkstack(L, 40, "interactive loop");
+  lua_getglobal(L, "require");
+  lua_pushliteral(L, "cnas.repl");
+  lua_call(L, 1, 1);
+  loop.module = lua_gettop(L);
+  lua_pushvalue(L, 1);
+  if (is_command(&loop, lua_tostring(L, -1))) {
+    good = run_command(L, &loop, &leave);
+  } else {
+    int status = compile(L, loop.environment);
+    if (unfinished(L, status)) {
+      lua_pushliteral(L, "more");
+      return 1;
+    }
+    if (status == LUA_OK) good = run_chunk(L, &loop);
+    else host_report_typed(L, loop.color);
+  }
+  lua_pushboolean(L, good);
+  return 1;
 }
 
 int host_repl(lua_State *L, const char *color) {
