@@ -1,10 +1,10 @@
 -- door.lua - where other terminals come into a run: `cnas attach` (lua/cnas/command/attach.lua) at the other side.
 --
 -- The run looks here between two batches. Messages are JSON. A visitor is greeted with { hello = place, … } and then
--- says { run = text, columns =, color = } or { complete = text, at = position }; the answer is { output =, good =,
--- holds = } or { list =, first = }. { gone = why } is the last word. While a text runs, anything a visitor says, and its
--- end, interrupts the text (socket.c). Nobody who comes here can make the run wait: it does so only for who says :hold,
--- and not longer than HOLD_SECONDS for the next text; who does not take an answer is left alone.
+-- says { run = text, columns =, color = } or { complete = text, at = position }; the answer is { output =, good = } or
+-- { list =, first = }. { notice = text } may come at any time, { gone = why } is the last word. While a text runs,
+-- whatever its visitor says, and its end, interrupts the text (socket.c). Nobody who comes here can make the run wait,
+-- but who says :hold, and not longer than HOLD_SECONDS for the next text; who does not take an answer is left alone.
 
 local cnas = require "cnas"
 local console = require "cnas.console"
@@ -24,14 +24,14 @@ local function open(run)
 end
 
 -- Says something to a visitor; one that does not take it is gone.
-function Door:say(visitor, message)
+local function say(visitor, message)
   visitor.gone = visitor.gone or not visitor.connection:send(cnas.json.encode(message), ANSWER_SECONDS)
 end
 
 function Door:greet(connection)
   local visitor = { connection = connection, requests = {} }
   self.visitors[#self.visitors + 1] = visitor
-  self:say(visitor, {
+  say(visitor, {
     hello = self.run:place(), folder = self.run.folder, changes = #self.run.changes, processes = self.run.world.size,
     names = self.names and getmetatable(self.names()).library or {},
   })
@@ -40,7 +40,7 @@ end
 -- Candidates for the end of a line, of the recipe's names.
 function Door:complete(visitor, request)
   local known, list, first = pcall(repl.complete, request.complete, math.tointeger(request.at), self.names())
-  self:say(visitor, known and { list = list, first = first } or { list = {}, first = 1 })
+  say(visitor, known and { list = list, first = first } or { list = {}, first = 1 })
 end
 
 -- Takes what a visitor says now.
@@ -99,7 +99,7 @@ function Door:forget_holds()
   for _, visitor in ipairs(self.visitors) do
     if visitor.holds and cnas.clock() - visitor.holds > HOLD_SECONDS then
       visitor.holds = nil
-      self:say(visitor, { notice = ("the run goes on: nothing was entered for %d minutes"):format(HOLD_SECONDS // 60) })
+      say(visitor, { notice = ("the run goes on: nothing was entered for %d minutes"):format(HOLD_SECONDS // 60) })
     end
   end
 end
@@ -128,14 +128,14 @@ end
 --- The answer for who speaks.
 function Door:answer(output, good)
   if not utf8.len(output) then output = output:gsub("[\128-\255]", "?") end
-  self:say(self.speaking, { output = output, good = good, holds = self.speaking.holds ~= nil })
+  say(self.speaking, { output = output, good = good })
   self.speaking = nil
 end
 
 --- Sends everybody away.
 function Door:close(why)
   for _, visitor in ipairs(self.visitors) do
-    self:say(visitor, { gone = why })
+    say(visitor, { gone = why })
     visitor.connection:close()
   end
   self.visitors = {}

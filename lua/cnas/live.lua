@@ -100,11 +100,20 @@ local function index(meta, name)
   return value
 end
 
+-- Whether a name stands for what the run knows by itself and would not know by another value.
+local function is_kept(meta, name)
+  local value = index(meta, name)
+  if value == nil then return false end
+  for _, kept in pairs(meta.run.kept) do
+    if rawequal(value, kept) then return true end
+  end
+  return rawequal(value, (of_run(meta, name)))
+end
+
 local function newindex(meta, names, name, value)
-  local kept = of_run(meta, name)
   local is_variable = meta.variables[name]
-  if kept ~= nil and (not is_variable or rawequal(kept, (index(meta, name)))) then
-    error(("'%s' is kept by the run and cannot be another: change what is in it"):format(name), 3)
+  if is_kept(meta, name) then
+    args.fail("usage", "'%s' is kept by the run and cannot be another: change what is in it", name)
   end
   if is_variable and variable(name, true, value) then return end
   if rawget(_G, name) ~= nil then

@@ -1,10 +1,10 @@
 -- repl.lua - what the interactive loop (lua/host/repl.c) prints and obeys.
 --
 -- begin(environment, color) is called when a loop begins, before(text), print(…) with the results and ran(…) around
--- each text, command(line) with a line that begins with ? or :. Nothing here keeps what the user has made alive, but the
--- last value, in `_`. The metatable of the environment may say more about a loop: `library`, a list of names that are
--- found there besides its fields; `commands`, functions by the word behind the colon, and `about`, lines of help about
--- them; `watch`, with before(text) and after(text, good) around each text.
+-- each text, command(line) with a line that begins with ? or :. Nothing here keeps what the user has made alive, but
+-- the last value, in `_`. The metatable of the environment may say more about a loop: `library`, a list of names that
+-- are found there besides its fields; `commands`, functions by the word behind the colon, and `about`, lines of help
+-- about them; `watch`, with before(text) and after(text, good) around each text.
 
 local cnas = require "cnas"
 local args = require "cnas.args"
@@ -189,7 +189,7 @@ function commands.time(text)
   else
     local chunk = compile(text)
     repl.before(text)
-    local after <close> = setmetatable({}, { __close = function(_, e) repl.ran(nil, text, e == nil) end })
+    local _ <close> = setmetatable({}, { __close = function(_, e) repl.ran(nil, text, e == nil) end })
     local results = table.pack(repl.time(chunk))
     if results.n > 0 then repl.print(table.unpack(results, 1, results.n)) end
   end

@@ -274,7 +274,7 @@ function Run:save()
     }, self.opt.keep or 3)
   end
   self.last_checkpoint = checkpoint.path_of(folder, self.step)
-  self.saved_at = cnas.clock()
+  self.saved_at, self.unsaved = cnas.clock(), nil
 end
 
 --- A place between two batches: lets people in who want to look or to change something (see steer.lua), saves when the

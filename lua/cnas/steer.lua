@@ -62,6 +62,7 @@ function steer:note_change(text, by, failed)
     epoch = self.epoch, position = self:position(),
   }
   self.changes[#self.changes + 1] = change
+  self.unsaved = true
   self.record:add {
     phase = "change", text = change.text, by = by, failed = change.failed, step = change.step, stage = change.stage,
     epoch = change.epoch, time = { at = os.date("!%Y-%m-%dT%H:%M:%SZ") },
@@ -98,7 +99,7 @@ local function commands(run, by)
       if #run.changes == 0 then io.stdout:write("no changes by hand yet\n") end
     end,
   }
-  if by == "terminal" then
+  if by ~= "attach" then
     words.go = function() return "leave" end
   else
     words.hold = function() if run.door then run.door:hold(true) end end
@@ -135,21 +136,38 @@ end
 
 -- Standing still ------------------------------------------------------------------------------------------------------
 
---- Lets f(names) run what is typed, at the present place; then saves what was changed. The time is not the run's.
-function steer:stand_still(by, f)
-  local started, before, outer = cnas.clock(), #self.changes, repl.session()
-  self.progress:clear()
-  self.steered = by
-  local good, e = pcall(f, self:names(by))
-  self.steered = nil
+-- Calls f(names) while the run stands still; `by` is who speaks.
+local function while_still(run, by, f)
+  local outer = repl.session()
+  run.steered = by
+  local good, e = pcall(f, run:names(by))
+  run.steered = nil
   repl.session(outer)
-  for _, name in ipairs { "epoch_started", "stage_started" } do
-    if self[name] then self[name] = self[name] + cnas.clock() - started end
-  end
   if not good then error(e, 0) end
-  local _, changed = self:agree(false, #self.changes > before)
-  if changed then self:save() end
+end
+
+-- Saves what was changed by hand, at once: who is told that it was done can rely on it.
+local function save_changes(run)
+  local _, unsaved = run:agree(false, run.unsaved)
+  if unsaved then run:save() end
+end
+
+--- Lets f(names) run what is typed, at the present place; then saves what was changed. The time is not the run's.
+--- Returns how many changes there were.
+function steer:stand_still(by, f)
+  local started, before = cnas.clock(), #self.changes
+  self.progress:clear()
+  while_still(self, by, f)
+  self:take_time_off(cnas.clock() - started)
+  save_changes(self)
   return #self.changes - before
+end
+
+--- So many seconds were a person's and not the run's.
+function steer:take_time_off(seconds)
+  for _, name in ipairs { "epoch_started", "stage_started" } do
+    if self[name] then self[name] = self[name] + seconds end
+  end
 end
 
 local function count(n, what) return ("%d %s%s"):format(n, what, n == 1 and "" or "s") end
@@ -175,7 +193,9 @@ function steer:menu(may_look)
   io.stdout:write("\n", self:place(), "\n")
   while true do
     cnas.clear_interrupt()
+    local started = cnas.clock()
     local answer, why = console.ask(question)
+    self:take_time_off(cnas.clock() - started)
     if not answer then
       io.stdout:write("\n")
       cnas.clear_interrupt()
@@ -194,10 +214,7 @@ function steer:asked_to_stop(may_look)
   local wish = cnas.interrupted()
   if not wish then return false end
   if wish ~= "SIGINT" or self.world.size > 1 or not has_console or not console.here() then return true end
-  local started = cnas.clock()
-  local stops = self:menu(may_look)
-  if self.epoch_started and not stops then self.epoch_started = self.epoch_started + cnas.clock() - started end
-  return stops
+  return self:menu(may_look)
 end
 
 -- From other terminals ------------------------------------------------------------------------------------------------
@@ -225,6 +242,7 @@ local function run_text(run, names, text, request)
   local output, returned, good = console.caught(console.typed, text, names, request.color or false)
   console.limit(0)
   if not returned then output = output .. tostring(good) .. "\n" end
+  if good == "more" then output = select(2, load(text, "=input")) .. "\n" end
   return output, returned and good == true
 end
 
@@ -254,7 +272,8 @@ function steer:serve()
       local output, good = run_text(self, names, request.text, request)
       if visitor then visitor.connection:rules(false) end
       output, good = answer_of_all(self, output, good)
-      if visitor then self.door:answer(output, good) end
+      save_changes(self)
+      if visitor and not self.stops then self.door:answer(output, good) end -- who stops it hears that it has stopped
     end
   end)
   local stops = self.stops
@@ -333,17 +352,15 @@ function steer:make_again(depth)
   end
   self.lacking = #later > 0 and later or nil
   if #due == 0 then return end
-  local outer, names = repl.session(), self:names "terminal"
-  self.steered = "resume"
-  for _, change in ipairs(due) do
-    local output, good = run_text(self, names, change.text, {})
-    if not good and not change.failed then
-      args.fail("data", "%s: a change by hand cannot be made again:\n%s\n%s(--no-replay goes on without)",
-                self.last_checkpoint, self:change_text(change), output)
+  while_still(self, "resume", function(names)
+    for _, change in ipairs(due) do
+      local output, good = run_text(self, names, change.text, {})
+      if not good and not change.failed then
+        args.fail("data", "%s: a change by hand cannot be made again:\n%s\n%s(--no-replay goes on without)",
+                  self.last_checkpoint, self:change_text(change), output)
+      end
     end
-  end
-  self.steered = nil
-  repl.session(outer)
+  end)
   self.progress:line(("%s by hand made again"):format(count(#due, "change")))
   self:keep(self.kept) -- what they did to states is in the checkpoint already
 end

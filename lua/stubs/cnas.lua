@@ -112,7 +112,7 @@ local Finalists = {}
 ---@class cnas.Pareto
 local Pareto = {}
 
----A run. `folder`, `step`, `progress`, `record`; `world`, the processes it is on, and `writes`, whether this one keeps the folder and prints: rank 0.
+---A run. `folder`, `step`, `progress`, `record`; `world`, the processes it is on, and `writes`, whether this one keeps the folder and prints: rank 0; `changes`, what was changed by hand so far: a list of { text =, by =, step =, stage =, epoch = }, `by` being "terminal", "attach", or "resume" where the recipe's own definitions came into force again.
 ---@class cnas.Run
 local Run = {}
 
@@ -3125,7 +3125,7 @@ function cnas.options.restore(options, record, where) end
 ---@return table
 function cnas.compare(a, b) end
 
----The run of these options (`out`, `resume`, `overwrite`, `seed`, `threads`, `save_every`, `keep`, `color` are in every recipe): a new one, or the one to be resumed.
+---The run of these options (`out`, `resume`, `replay`, `overwrite`, `seed`, `threads`, `save_every`, `keep`, `color` are in every recipe): a new one, or the one to be resumed.
 ---@param options table
 ---@return cnas.Run
 function cnas.run.open(options) end
@@ -3260,7 +3260,7 @@ function Run:place() end
 ---Saves everything now.
 function Run:save() end
 
----Saves when it is time (or `now`), and stops when the user asked for it. The loops call it.
+---Saves when it is time (or `now`), lets in who pressed Ctrl-C or is attached, and stops when the user asked for it. The loops call it, between two batches.
 ---@param now? boolean
 function Run:pause(now) end
 
@@ -3774,18 +3774,34 @@ function cnas.repl.command(line) end
 ---@return integer
 function cnas.repl.complete(text, position, names) end
 
----A loop begins, with these globals. For the program.
+---A loop begins, with these globals; its output has so many columns (those of the terminal). The metatable of `names` may have `library`, a list of names that are found there besides its fields; `commands`, functions by the word behind a colon, and `about`, lines for :help; `watch`, a table of functions before(text) and after(text, good). For the program.
 ---@param names table
 ---@param color boolean
-function cnas.repl.begin(names, color) end
+---@param columns? integer
+function cnas.repl.begin(names, color, columns) end
+
+---The loop that runs; `other`, which this function gave before, is it from now on. For who begins a loop within another.
+---@param other? table
+---@return table
+function cnas.repl.session(other) end
+
+---The words that may stand behind a colon, sorted.
+---@return string[]
+function cnas.repl.commands() end
+
+---A text is going to be run. For the program.
+---@param text string
+function cnas.repl.before(text) end
 
 ---Says what surprises everybody once about a text that is going to be run. For the program.
 ---@param text string
 function cnas.repl.advise(text) end
 
----A line took so long. For the program.
----@param seconds number
-function cnas.repl.ran(seconds) end
+---A text took so long, and ended without an error or not. For the program.
+---@param seconds? number
+---@param text? string
+---@param good? boolean
+function cnas.repl.ran(seconds, text, good) end
 
 ---The table of the loop's globals.
 ---@return table

@@ -11,7 +11,7 @@ local opt = cnas.options {
   about = "Looks into a run that is at work on this machine, and changes it: lines of Lua, run between two batches.",
   folder = false, computes = false,
   { "run", argument = true, help = "the run's folder; it must be your own" },
-  { "execute", short = "-e", type = "string", metavar = "CODE", help = "run CODE there, print what it gives, and leave" },
+  { "execute", short = "-e", type = "string", metavar = "CODE", help = "run CODE there, print what it gives, leave" },
   { "patience", default = 600.0, min = 0.1, help = "seconds to wait until the run comes to its next batch" },
   { "color", default = "auto", choices = { "auto", "always", "never" }, help = "colours in what is printed" },
 }
@@ -53,7 +53,7 @@ if not connection then explain(why) end
 
 local function gone(text)
   io.stdout:write(text or "the run is gone: it has ended, or was killed", "\n")
-  os.exit(opt.execute and 3 or 0, true)
+  os.exit(opt.execute and opt.execute ~= ":stop" and 3 or 0, true)
 end
 
 -- The next message from the run; nil at Ctrl-C, and when it did not come in time.
@@ -141,8 +141,8 @@ end
 
 if columns then
   io.stdout:write(greeting.hello, "\n", "names: ", table.concat(greeting.names, " "), "\n",
-    "each line is run between two batches; :hold keeps the run waiting, :stop saves and stops it, Ctrl-D leaves it alone, ",
-    ":help says more\n")
+    "each line is run between two batches; :hold keeps the run waiting, :stop saves and stops it, Ctrl-D leaves it ",
+    "alone, :help says more\n")
 end
 while true do
   local text, ended = read_text()

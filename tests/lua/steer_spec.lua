@@ -1,0 +1,516 @@
+-- A person's hand in a run: names of a recipe that stands still, changes and what a resumed run makes of them, other
+-- terminals that attach. What needs a terminal is in tests/c/test_steer.c.
+local T = require "spec"
+local cnas = require "cnas"
+local console = require "cnas.console"
+local live = require "cnas.live"
+local repl = require "cnas.repl"
+
+local here = arg[0]:match("^(.*)/tests/lua/[^/]*$") or "."
+local recipe = here .. "/recipes/curriculum_search.lua"
+local small = "--preset quick --train-images 240 --channels 3 --layers 3 --batch 8 --epochs 200 --derive-images 24 "
+  .. "--warmup 0 --threads 1"
+
+local stdout, stderr = io.stdout, io.stderr
+
+-- luacheck: push ignore 122 (fields of io)
+local function quiet(f, ...) -- without the lines that a run prints; they are the last result
+  local out, err, path = io.stdout, io.stderr, T.folder() .. "/said"
+  local file = assert(io.open(path, "w"))
+  io.stdout, io.stderr = file, file
+  local results = table.pack(pcall(f, ...))
+  io.stdout, io.stderr = out, err
+  file:close()
+  collectgarbage() -- an abandoned run lets go of its lock
+  if not results[1] then error(results[2], 0) end
+  results[results.n + 1] = T.read(path)
+  return table.unpack(results, 2, results.n + 1)
+end
+
+-- Types a text where a run stands still; what was printed, and whether it ended without an error.
+local function typed(run, text)
+  local output, good
+  run:stand_still("attach", function(names)
+    repl.begin(names, false, 80)
+    local out, err = io.stdout, io.stderr
+    io.stdout, io.stderr = stdout, stderr
+    local results = table.pack(console.caught(console.typed, text, names, false))
+    output, good = results[1], results[3]
+    io.stdout, io.stderr = out, err
+  end)
+  return output, good
+end
+-- luacheck: pop
+
+local function journal()
+  return {
+    list = {},
+    state = function(self)
+      return { { name = "list", tensor = #self.list > 0 and cnas.tensor(self.list, { dtype = "f64" }) or
+                 cnas.zeros({ 0 }, { dtype = "f64" }) } }
+    end,
+    load = function(self, state) self.list = state.list:totable() end,
+  }
+end
+
+-- A recipe that counts: what it pays, scales and adds may be changed by the texts of `script`, by the step in front of
+-- which they are typed. stop(n) is asked at the n-th batch. Returns the journal's list and what was said.
+local function count(folder, script, more, stop)
+  return quiet(function()
+    local data = (cnas.data.load("shapes", { train_images = 20, split = 0.5, seed = 1 }))
+    local options = { out = folder, seed = 1, save_every = 0, keep = 2 }
+    for name, value in pairs(more or {}) do options[name] = value end
+    local run <const> = cnas.run.open(options)
+    local log, rng = journal(), cnas.rng(1, "test")
+    run:keep { journal = log, rng = rng }
+    rawset(run, "visited", function()
+      local known = false
+      for _, change in ipairs(run.changes) do known = known or change.step == run.step and change.by == "attach" end
+      return script[run.step] ~= nil and not known
+    end)
+    rawset(run, "serve", function()
+      local output, good = typed(run, script[run.step])
+      T.truthy(good, output)
+    end)
+    local scale, added, n = 1.0, 0.0, 0
+    local function pay(value) return value * scale + added end
+    local function pass()
+      for x, y in run:batches(data, 4) do
+        n = n + 1
+        if stop then stop(n) end
+        local value = pay(x:sum():item() / 1e3 + y:sum():item() + rng:uniform())
+        log.list[#log.list + 1] = value
+        run:log { value = value }
+      end
+    end
+    for _ in run:stages { { index = 1, name = "a" }, { index = 2, name = "b" } } do
+      for epoch in run:epochs("search", 3) do
+        added = 100.0 * epoch
+        pass()
+      end
+    end
+    run.lock:close()
+    return log.list
+  end)
+end
+
+local function metrics(folder)
+  local lines = {}
+  for line in T.read(folder .. "/metrics.jsonl"):gmatch("[^\n]+") do
+    local fields = cnas.json.decode(line)
+    T.truthy(fields.time)
+    fields.time = nil
+    lines[#lines + 1] = cnas.json.encode(fields)
+  end
+  return lines
+end
+
+local function last_checkpoint(folder)
+  local names = cnas.file.list(folder .. "/checkpoints")
+  return T.read(folder .. "/checkpoints/" .. names[#names])
+end
+
+local script = {
+  [2] = "scale = scale * 3",                                                 -- stays
+  [5] = "added = -1000.0",                                                   -- until the recipe sets it anew
+  [7] = "bonus = 7.5",                                                       -- a name of its own, used by:
+  [8] = "local before = pay pay = function(value) return before(value) * 2 + bonus end",
+  [10] = "rng:uniform()",                                                    -- an expression that moves a stream
+  [13] = "function pay(value) return -value * scale + added + bonus end",
+}
+
+T.describe("a run that is changed by hand", function()
+  T.it("logs the changes and computes by them", function()
+    local folder, plain = T.folder(), T.folder()
+    local changed, untouched = count(folder, script), count(plain, {})
+    T.equal(changed[1], untouched[1])
+    T.equal(changed[2], untouched[2])
+    T.near(changed[3], (untouched[3] - 100) * 3 + 100, 1e-9)
+    T.truthy(changed[6] < 0, "added was not changed")
+    T.near(changed[9], ((untouched[9] - 300) * 3 + 300) * 2 + 7.5, 1e-9) -- twice what it was, and the bonus
+    local logged = {}
+    for _, line in ipairs(metrics(folder)) do
+      local fields = cnas.json.decode(line)
+      if fields.phase == "change" then logged[#logged + 1] = fields end
+    end
+    T.equal(#logged, 6)
+    T.equal(logged[2], { phase = "change", text = "added = -1000.0", by = "attach", step = 5, stage = 1, epoch = 2 })
+    T.equal(logged[5].text, "rng:uniform()")
+  end)
+
+  T.it("and stopped anywhere goes on with the changes made again as if it had not been stopped", function()
+    local whole = T.folder()
+    local expected = count(whole, script)
+    for at = 1, 18 do
+      local folder = T.folder()
+      T.raises("^stop here", count, folder, script, {}, function(n) if n == at then error("stop here", 0) end end)
+      local list, said = count(folder, script, { resume = true, replay = true })
+      T.equal(list, expected, "stopped at batch " .. at)
+      T.equal(metrics(folder), metrics(whole), "metrics, stopped at batch " .. at)
+      T.truthy(last_checkpoint(folder) == last_checkpoint(whole), "checkpoints differ, stopped at batch " .. at)
+      if at > 14 then T.contains(said, "6 changes by hand, listed in " .. folder .. "/metrics.jsonl") end
+    end
+  end)
+
+  T.it("and stopped twice goes on from there too", function()
+    local whole, folder = T.folder(), T.folder()
+    local expected = count(whole, script)
+    local function stop_at(batch) return function(n) if n == batch then error("stop here", 0) end end end
+    T.raises("^stop here", count, folder, script, {}, stop_at(9))
+    T.raises("^stop here", count, folder, script, { resume = true, replay = true }, stop_at(6))
+    T.equal((count(folder, script, { resume = true, replay = true })), expected)
+    T.equal(metrics(folder), metrics(whole))
+  end)
+
+  T.it("says, when they are not made again, that the recipe's own definitions are in force, and notes it", function()
+    local folder, louder = T.folder(), { [2] = "scale = scale * 1e6", [3] = "nothing = 'at all'" }
+    T.raises("^stop here", count, folder, louder, {}, function(n) if n == 15 then error("stop here", 0) end end)
+    local list, said = count(folder, {}, { resume = true })
+    T.contains(said, "2 changes by hand, listed in " .. folder .. "/metrics.jsonl\n")
+    T.contains(said, "  step 2, by attach: scale = scale * 1e6\n")
+    T.contains(said, "the recipe's own definitions and options are in force again; --replay would")
+    T.truthy(list[14] > 1e6 and list[15] < 1e6, "the change was made again, or never")
+    local last
+    for _, line in ipairs(metrics(folder)) do
+      local fields = cnas.json.decode(line)
+      if fields.phase == "change" then last = fields end
+    end
+    T.equal({ last.by, last.step }, { "resume", 14 })
+    -- from here on there is nothing to be made again
+    said = select(2, count(folder, {}, { resume = true, replay = true }))
+    T.contains(said, "3 changes by hand")
+    T.equal(said:find("made again", 1, true), nil)
+  end)
+
+  T.it("tells which change cannot be made again", function()
+    local folder = T.folder()
+    local passing = { [3] = "local file = assert(io.open('" .. folder .. "/passing')) file:close()" }
+    T.raises("^stop here", count, folder, passing, {}, function(n)
+      if n == 1 then T.write(folder .. "/passing", "") end
+      if n == 5 then error("stop here", 0) end
+    end)
+    os.remove(folder .. "/passing")
+    local e = T.raises("a change by hand cannot be made again", count, folder, {}, { resume = true, replay = true })
+    T.equal(e.code, "data")
+    T.contains(e.message, "step 3, by attach: local file")
+    T.contains(e.message, "No such file or directory")
+    T.contains(e.message, "--no-replay goes on without")
+    count(folder, {}, { resume = true, replay = false })
+  end)
+end)
+
+T.describe("the names of a recipe that stands still", function()
+  -- A run that stands still within a function within a function, both with variables.
+  local function standing(f)
+    return quiet(function()
+      local run = cnas.run.open { out = T.folder(), seed = 1 }
+      local log = journal()
+      run:keep { diary = log }
+      local outer, shared, hidden = 1, 2, nil
+      local function inner(argument)
+        local outer = argument -- luacheck: ignore 431
+        shared = shared + 1
+        f(run, function() return outer, shared, hidden end)
+        return outer
+      end
+      local result = inner(10)
+      run.lock:close()
+      return result, outer, shared, hidden
+    end)
+  end
+
+  T.it("are read and set, the innermost of each name, in locals and in what functions share", function()
+    local inner, outer, shared = standing(function(run)
+      T.equal({ typed(run, "outer, shared, hidden, argument") }, { "10\n3\nnil\n10\n", true })
+      T.equal({ typed(run, "outer, shared = 20, 30") }, { "", true })
+      T.equal({ typed(run, "argument = nil") }, { "", true })
+      T.equal({ typed(run, "outer, shared, argument") }, { "20\n30\nnil\n", true })
+      local names = live.of(run)
+      live.refresh(names)
+      local known = {}
+      for _, name in ipairs(getmetatable(names).library) do known[name] = true end
+      T.truthy(known.outer and known.shared and known.diary and known.run and known.opt and not known._ENV)
+    end)
+    T.equal({ inner, outer, shared }, { 20, 1, 30 })
+  end)
+
+  T.it("are those of the recipe at the time when a typed function runs", function()
+    local _, _, _, hidden = standing(function(run)
+      typed(run, "hidden = function() return shared * 100 + own end")
+      typed(run, "own = 5")
+    end)
+    T.equal(type(hidden), "function")
+  end)
+
+  T.it("keep what the run keeps, and say when a name is nobody's", function()
+    standing(function(run)
+      local output, good = typed(run, "mine = 1")
+      T.truthy(good and output:find("mine is new: nothing of the run has this name", 1, true), output)
+      for _, name in ipairs { "diary", "log", "run", "opt" } do -- log is the recipe's name for it
+        output, good = typed(run, name .. " = {}")
+        T.truthy(not good)
+        T.equal(output, "'" .. name .. "' is kept by the run and cannot be another: change what is in it\n")
+      end
+      T.contains(typed(run, "shard = 1"), "shard is new: nothing of the run has this name (did you mean 'shared'?)")
+      T.equal(typed(run, "#diary.list, mine, shard, rawequal(run, run), opt.seed"), "0\n1\n1\ntrue\n1\n")
+      typed(run, "diary.list[1] = 4.5")
+      T.equal(#run.changes, 3) -- what failed changed nothing
+      T.equal(typed(run, ":changes"):match "diary.*", "diary.list[1] = 4.5\n")
+      T.contains(typed(run, "for _ in run:epochs('more', 2) do end"), "none of its loops can begin here")
+      T.contains(typed(run, "x = )"), "input:1: unexpected symbol near ')'")
+      T.contains(typed(run, ":chnges"), "did you mean 'changes'?")
+    end)
+  end)
+
+  T.it("are completed", function()
+    standing(function(run)
+      local names = run:names "attach"
+      T.equal({ repl.complete("sha", nil, names) }, { { "shared" }, 1 })
+      T.equal({ repl.complete("diary.li", nil, names) }, { { "list" }, 7 })
+    end)
+  end)
+
+  T.it("list which lines change something: those that only look do not", function()
+    standing(function(run)
+      for _, text in ipairs { "1 + 1", "outer", "print(shared)", ":who", "help(cnas.zeros)", "-- a remark",
+                              "error 'no'", "nothing.field = 1", ":time shared", "'\u{e4}'" } do
+        typed(run, text)
+        T.equal(#run.changes, 0, text)
+      end
+      for i, text in ipairs { "table.insert(diary.list, 1.0)", "do diary.list[1] = 2.0 error 'no' end", "own = 1",
+                              "opt.seed = 2", ":time function own() end", "s = '\xff'" } do
+        typed(run, text)
+        T.equal(#run.changes, i, text)
+      end
+      T.equal(run.changes[2].failed, true)
+      T.equal(run.changes[5].text, "function own() end")
+      T.equal(run.changes[6].text, "s = '\\255'")
+    end)
+  end)
+end)
+
+-- ---------------------------------------------------------------- a run at work, in a process of its own
+
+-- Starts a search; body(run) while it is at work, with run.signal(name), run.ends() -> status, output; it is killed at
+-- the end if it still is. `under` stands in front of the program.
+local function at_work(folder, options, body, under)
+  local path = T.quote(folder)
+  T.shell(([[( env CNAS_THREADS=1 sh -c 'echo $$ >%s.pid; exec "$@"' sh %s %s %s -o %s %s </dev/null >%s.out 2>&1
+    echo $? >%s.status ) >/dev/null 2>&1 &]]):format(path, under or "", T.quote(T.program), T.quote(recipe), path,
+    options, path, path))
+  local function wait_for(file, what)
+    local started = cnas.clock()
+    while not cnas.file.exists(file) or cnas.file.exists(file) == "file" and cnas.file.size(file) == 0 do
+      if cnas.clock() - started > 60 then error(what .. ":\n" .. T.read(folder .. ".out"), 3) end
+      T.shell "sleep 0.02"
+    end
+  end
+  local run = {}
+  function run.signal(name) T.shell(("kill -%s $(cat %s.pid)"):format(name, path)) end
+  function run.ends()
+    wait_for(folder .. ".status", "the run does not end")
+    return tonumber(T.read(folder .. ".status")), T.read(folder .. ".out")
+  end
+  os.remove(folder .. ".status")
+  wait_for(folder .. "/.attach/socket", "the run does not listen")
+  local good, e = xpcall(body, debug.traceback, run)
+  if not cnas.file.exists(folder .. ".status") then
+    run.signal "KILL"
+    run.ends()
+  end
+  os.remove(folder .. ".status")
+  if not good then error(e, 0) end
+end
+
+-- cnas attach FOLDER -e CODE
+local function attach(folder, code, more)
+  local o = { "attach", folder, "-e", code, seconds = 60 }
+  for key, value in pairs(more or {}) do o[key] = value end
+  return T.run(o)
+end
+
+T.describe("cnas attach", function()
+  T.it("changes a run at work, which tells of it when it is resumed", function()
+    local folder = T.folder() .. "/run"
+    at_work(folder, small, function(run)
+      T.equal({ attach(folder, "weights.lr") }, { 0, "0.02\n", "" })
+      T.equal({ attach(folder, "weights.lr = 0.125") }, { 0, "", "" })
+      T.equal({ attach(folder, "weights.lr") }, { 0, "0.125\n", "" })
+      T.equal({ attach(folder, "nothing.field") },
+              { 1, "input:1: attempt to index a nil value (global 'nothing')\n", "" })
+      T.equal({ attach(folder, "print(") }, { 1, "input:1: unexpected symbol near <eof>\n", "" })
+      local status, out = T.run { "attach", folder,
+        input = "function reward(accuracy)\nreturn accuracy + 5\nend\nreward(1)\n\n?conv2d\nw = io.write('a\\n')\n" }
+      T.equal(status, 0)
+      T.contains(out, "6\n")
+      T.contains(out, "weight (KH,KW,C/groups,O)")
+      T.contains(out, "a\n")
+      local stopped = table.pack(attach(folder, ":stop"))
+      local ended, said = run.ends()
+      T.equal(ended, 5)
+      T.equal({ table.unpack(stopped) }, { 0, said:match "cnas: (stopped at [^\n]*\n)" or "no stop", "" })
+    end)
+    T.equal(cnas.file.exists(folder .. "/.attach"), false)
+    local status, _, err = attach(folder, "1")
+    T.equal(status, 3)
+    T.contains(err, "no run is at work in " .. folder .. " on this machine; go on with it by: cnas " .. recipe)
+
+    at_work(folder, "--resume", function()
+      local said = T.read(folder .. ".out")
+      T.contains(said, "3 changes by hand, listed in")
+      T.contains(said, "by attach: function reward(accuracy)\n    return accuracy + 5\n    end")
+      T.contains(said, "own definitions and options are in force again")
+      T.equal({ attach(folder, "reward(1), weights.lr") }, { 0, "1\n0.02\n", "" })
+    end)
+  end)
+
+  T.it("finds a resumed run with its changes made again, also after it was killed", function()
+    local folder = T.folder() .. "/run"
+    at_work(folder, small, function(run)
+      T.equal({ attach(folder, "function reward(accuracy) return accuracy + 5 end weights.lr = 0.125") }, { 0, "", "" })
+      run.signal "KILL"
+      run.ends()
+      T.equal(cnas.file.exists(folder .. "/.attach/socket"), "other") -- nobody was there to remove it
+      local status, _, err = attach(folder, "1")
+      T.equal(status, 3)
+      T.contains(err, "(the one before was killed)")
+    end)
+    T.shell("rm -f " .. T.quote(folder .. "/.attach/socket")) -- at_work waits for the new one
+    at_work(folder, "--resume --replay", function()
+      local status, out
+      for _ = 1, 100 do -- until it has come to its place
+        status, out = attach(folder, "reward(1), weights.lr")
+        if out ~= "" then break end
+      end
+      T.equal({ status, out }, { 0, "6\n0.125\n" })
+      T.contains(T.read(folder .. ".out"), "1 change by hand made again")
+    end)
+  end)
+
+  T.it("serves several at once, and one that holds the run does not hinder another", function()
+    local folder = T.folder() .. "/run"
+    at_work(folder, small, function()
+      local one, two = console.connect(folder), console.connect(folder)
+      local function ask(c, text)
+        T.truthy(c:send(cnas.json.encode { run = text }, 5))
+        return cnas.json.decode(c:receive(30)).output
+      end
+      for _, c in ipairs { one, two } do T.contains(cnas.json.decode(c:receive(30)).hello, "stage 1 of 8") end
+      ask(one, "shared_by_all = 1")
+      T.equal(ask(two, "shared_by_all"), "1\n")
+      ask(one, ":hold")
+      local step = ask(two, "run.step")
+      T.equal({ attach(folder, "run.step") }, { 0, step, "" })
+      T.equal(ask(two, "run.step"), step)
+      one:close() -- and with it the hold
+      local moved
+      for _ = 1, 50 do moved = moved or ask(two, "run.step") ~= step end
+      T.truthy(moved)
+    end)
+  end)
+
+  T.it("survives who dies, stalls, or talks nonsense", function()
+    local folder = T.folder() .. "/run"
+    at_work(folder, small, function()
+      local function fresh()
+        local c = T.truthy(console.connect(folder))
+        T.truthy(c:receive(30))
+        return c
+      end
+      local started = cnas.clock()
+      local c = fresh() -- dies while its text runs
+      c:send(cnas.json.encode { run = "while true do end" }, 5)
+      T.shell "sleep 0.3"
+      c:close()
+      T.equal({ attach(folder, "1") }, { 0, "1\n", "" })
+      c = fresh() -- while a long operation runs
+      c:send(cnas.json.encode { run = "cnas.full({ 1, 512, 512, 64 }, 0.5):conv2d(cnas.zeros(15, 15, 64, 256))" }, 5)
+      T.shell "sleep 0.5"
+      c:close()
+      T.equal({ attach(folder, "1") }, { 0, "1\n", "" })
+      for _, message in ipairs { "", "no json", "[]", "3", "null", '{"run":3}', '{"complete":"x","at":"y"}',
+                                 '{"run":"1","columns":"many"}', '{"complete":{},"run":{}}', "\0\255" } do
+        c = fresh()
+        T.truthy(c:send(message, 5))
+        c:close()
+      end
+      c = fresh() -- takes no answer: a text prints more than fits on the way
+      c:send(cnas.json.encode { run = "for i = 1, 40000 do print(('x'):rep(100)) end" }, 5)
+      T.equal({ attach(folder, "1") }, { 0, "1\n", "" })
+      c:close()
+      c = fresh() -- half a message, and the other half never
+      T.shell("true")
+      T.truthy(c:send(("x"):rep(3 << 20), 5) or true)
+      T.equal({ attach(folder, "1") }, { 0, "1\n", "" })
+      T.truthy(cnas.clock() - started < 60)
+      local status, out = attach(folder, "for i = 1, 40000 do print(('x'):rep(100)) end")
+      T.equal(status, 0)
+      T.contains(out, "(2991424 bytes more)")
+    end)
+  end)
+
+  T.it("is interrupted by Ctrl-C, and so is the line that runs", function()
+    local folder = T.folder() .. "/run"
+    at_work(folder, small, function()
+      local status, out = T.shell(("%s attach %s -e 'while true do end' </dev/null & sleep 1; kill -INT $!; wait $!")
+        :format(T.quote(T.program), T.quote(folder)))
+      T.equal({ status, out }, { 1, "interrupted\n" })
+      T.equal({ attach(folder, "1") }, { 0, "1\n", "" })
+    end)
+  end)
+
+  T.it("says what is wrong with a folder", function()
+    local folder = T.folder()
+    local function fails(path, status, text)
+      local got, out, err = attach(path, "1")
+      T.equal({ got, out }, { status, "" }, err)
+      T.contains(err, text)
+    end
+    fails(folder .. "/nowhere", 2, "there is no folder '" .. folder .. "/nowhere'")
+    fails(folder, 2, folder .. " holds no run (no config.json)")
+    local status, _, err = T.run { "attach" }
+    T.equal(status, 2)
+    T.contains(err, "RUN is missing")
+    T.write(folder .. "/config.json", "{}")
+    fails(folder, 3, "no run is at work in " .. folder)
+    T.write(folder .. "/summary.json", "{}")
+    fails(folder, 3, "the run in " .. folder .. " is complete")
+  end)
+
+  T.it("is for the run's owner alone", function()
+    if T.shell "test $(id -u) = 0 && command -v setpriv" ~= 0 then T.skip "only root can become somebody else" end
+    local folder = T.folder()
+    T.shell("chmod 755 " .. T.quote(folder))
+    at_work(folder .. "/run", small, function()
+      T.equal(select(2, T.shell("stat -c %a " .. T.quote(folder .. "/run/.attach"))), "700\n")
+      T.equal(select(2, T.shell("stat -c %a " .. T.quote(folder .. "/run/.attach/socket"))), "600\n")
+      local other = "setpriv --reuid=65534 --regid=65534 --clear-groups"
+      local status, _, err = attach(folder .. "/run", "1", { under = other })
+      if err:find("cannot", 1, true) and not err:find("attach", 1, true) then T.skip "the program is not for all" end
+      T.equal(status, 3, err)
+      T.contains(err, "is another user's: only who started a run can attach to it")
+      T.shell("chmod 777 " .. T.quote(folder .. "/run/.attach") .. " " .. T.quote(folder .. "/run/.attach/socket"))
+      status = T.shell(other .. (" perl -MSocket -e 'socket(my $s, AF_UNIX, SOCK_STREAM, 0) or exit 1; "
+        .. "connect($s, pack_sockaddr_un(\"%s\")) or exit 2; exit(sysread($s, my $byte, 1) == 0 ? 7 : 8)'")
+        :format(folder .. "/run/.attach/socket"))
+      T.equal(status, 7) -- hung up on without a word
+    end)
+  end)
+
+  T.it("finds a run whose path is long, and one whose folder can have no socket", function()
+    local folder = T.folder() .. "/" .. ("long"):rep(40)
+    cnas.file.mkdir(folder)
+    at_work(folder .. "/run", small, function() T.equal({ attach(folder .. "/run", "1") }, { 0, "1\n", "" }) end)
+    local runtime = T.folder()
+    local run = T.folder() .. "/run"
+    cnas.file.mkdir(run)
+    T.write(run .. "/.attach", "no folder")
+    local status, out, err = T.shell(([[export XDG_RUNTIME_DIR=%s CNAS_THREADS=1
+      %s %s -o %s %s </dev/null >/dev/null 2>&1 & search=$!
+      until ls %s/cnas-*/socket >/dev/null 2>&1; do sleep 0.05; done
+      %s attach %s -e 'run.step >= 0'
+      kill -TERM $search; wait $search; ls -A %s]]):format(T.quote(runtime), T.quote(T.program), T.quote(recipe),
+      T.quote(run), small, T.quote(runtime), T.quote(T.program), T.quote(run), T.quote(runtime)))
+    T.equal({ status, out }, { 0, "true\n" }, err)
+  end)
+end)
