@@ -1,9 +1,9 @@
 /* socket.c - the socket of a running run, by which its owner's other terminals reach it: part of "cnas.console".
 **
-** It is FOLDER/.attach/socket, mode 0600 in a folder of mode 0700; where the file system of the run has no sockets, that
-** folder is $XDG_RUNTIME_DIR/cnas-KEY or /tmp/cnas-UID-KEY, the key being the run's device and inode number. Both sides ask the
-** kernel who the other is: nobody but the same user is talked to, root included. The path that is bound or connected to
-** goes by /proc/self/fd, so it is short however long the run's is.
+** It is FOLDER/.attach/socket, mode 0600 in a folder of mode 0700; where the file system of the run has no sockets,
+** that folder is $XDG_RUNTIME_DIR/cnas-KEY or /tmp/cnas-UID-KEY, the key being the run's device and inode number. Both
+** sides ask the kernel who the other is: nobody but the same user is talked to, not even root. The path that is bound or
+** connected to goes by /proc/self/fd, so it is short however long the run's is.
 **
 ** A message is its length (4 bytes, little-endian) and its bytes. Nothing here waits longer than it is told. */
 #include <errno.h>
@@ -102,7 +102,7 @@ static void close_listener(Listener *l) {
   l->path = NULL;
 }
 
-/* A socket in the folder at `path`; the one that a killed run has left is replaced: whoever calls holds the run's lock. */
+/* A socket in the folder at `path`. One that a killed run has left is replaced: whoever calls holds the run's lock. */
 static bool listen_in(Listener *l, const char *path) {
   l->path = strdup(path);
   l->place = l->path != NULL ? open_place(path, true) : -1;
@@ -248,7 +248,7 @@ static int push_message(lua_State *L, Connection *c) {
   return 1;
 }
 
-/* connection:receive(seconds) -> a message, or nil and "nothing" (none came in time), "interrupted" (Ctrl-C) or "gone". */
+/* connection:receive(seconds) -> a message, or nil and "nothing" (none came in time), "interrupted" or "gone". */
 static int receive(lua_State *L) {
   Connection *c = luaL_checkudata(L, 1, CONNECTION);
   double seconds = luaL_checknumber(L, 2), end = seconds > 0 ? now() + seconds : 0;
