@@ -9,18 +9,18 @@ local args = require "cnas.args"
 
 -- Options and facts of the machine that do not change what is computed.
 local harmless = {
-  options = { out = true, resume = true, overwrite = true, seeds = true, threads = true, save_every = true, keep = true,
+  options = { resume = true, overwrite = true, seeds = true, threads = true, save_every = true, keep = true,
               color = true, root = true, download = true },
   machine = { threads = true, cpu = true, system = true },
 }
 
 local function same(a, b) return a == b or type(a) == "number" and type(b) == "number" and a ~= a and b ~= b end
 
--- The rows { name, a, b, counts } of the fields that differ.
+-- The rows { name, a, b, counts } of the fields that differ; but the folders, which are told apart already.
 local function fields(a, b, unimportant)
   local rows = {}
   for _, name in ipairs(args.keys(args.with(a, b))) do
-    if not same(a[name], b[name]) then
+    if name ~= "out" and not same(a[name], b[name]) then
       rows[#rows + 1] = { name = name, a = a[name], b = b[name], counts = not (unimportant and unimportant[name]) }
     end
   end

@@ -249,7 +249,8 @@ end
 --- What is in a run's folder. An error (data) when it is no folder, or nothing in it is a run's. Fields:
 ---   folder, name (its last part), kind ("search", "evaluation" or "run"), state ("complete", "running", "stopped"),
 ---   holder (the process that holds it, when running), recipe, preset, options, origins (of options that are no
----   defaults: "given" or "preset"), machine, started, finished, seconds, memory; results, as the recipe gave them to run:finish; source, the recipe's text;
+---   defaults: "given" or "preset"), machine, started, finished, seconds, memory; results, as the recipe gave them
+---   to run:finish; source, the recipe's text;
 ---   epochs  { x, phase, epoch, stage, name, step, values, time, chosen }, x from 1; phases, their names
 ---   stages  { index, name, first, last (x of its epochs), genotype, validation_accuracy, test_accuracy, … }
 ---   cell    { genotype, label } of an evaluation;  front  { seen, aims, members }

@@ -1,4 +1,4 @@
--- manual_html.lua - the manual as HTML pages that need no network and no script.
+-- manual_html.lua - the manual and the tutorial as HTML pages that need no network and no script.
 
 local cnas = require "cnas"
 local manual = require "cnas.manual"
@@ -101,8 +101,52 @@ local function section(entry)
   return table.concat(out, "\n")
 end
 
+-- ---- the tutorial ----
+
+-- docs/tutorial.md as HTML: headings, paragraphs, lists and fenced blocks; comments are for the tests. Nil when it is
+-- not beside the library.
+local function tutorial_text()
+  local path = cnas.home .. "/docs/tutorial.md"
+  if not cnas.file.exists(path) then return nil end
+  local out, lines, code = { '<div class="index">' }, {}, nil
+  local function finish()
+    local list = {}
+    for _, line in ipairs(lines) do
+      if line:find "^%- " or #list == 0 then list[#list + 1] = line
+      else list[#list] = list[#list] .. line:gsub("^%s*", " ") end
+    end
+    if #list > 0 then out[#out + 1] = paragraphs(list) end
+    lines = {}
+  end
+  for line in cnas.file.read(path):gmatch "([^\n]*)\n" do
+    local marks, title = line:match "^(#+) (.*)$"
+    if line:find "^```" then
+      finish()
+      if code then out[#out + 1] = "<pre><code>" .. escape(table.concat(code, "\n")) .. "</code></pre>" end
+      code = not code and {} or nil
+    elseif code then
+      code[#code + 1] = line
+    elseif title then
+      finish()
+      out[#out + 1] = ('<h%d id="%s">%s</h%d>'):format(#marks, anchor(title), inline(title), #marks)
+    elseif line == "" or line:find "^<!%-%-" then
+      finish()
+    else
+      lines[#lines + 1] = line
+    end
+  end
+  finish()
+  out[#out + 1] = "</div>"
+  return table.concat(out, "\n")
+end
+
+-- ---- pages ----
+
 local function navigation(here)
   local out = { '<nav><b><a href="index.html">cnas ' .. cnas.version .. "</a></b>" }
+  if cnas.file.exists(cnas.home .. "/docs/tutorial.md") then
+    out[#out + 1] = ('<a href="tutorial.html"%s>Tutorial</a>'):format(here == "tutorial" and ' class="here"' or "")
+  end
   for _, page in ipairs(manual.pages()) do
     out[#out + 1] = ('<a href="%s.html"%s>%s</a>'):format(page.name, page == here and ' class="here"' or "",
       escape(page.title))
@@ -155,6 +199,8 @@ end
 --- The manual's files: a list of { name, text }.
 return function()
   local files = { { "index.html", document("cnas: the manual", nil, index_text()) } }
+  local tutorial = tutorial_text()
+  if tutorial then files[2] = { "tutorial.html", document("Tutorial - cnas", "tutorial", tutorial) } end
   for _, page in ipairs(manual.pages()) do
     files[#files + 1] = { page.name .. ".html", document(page.title .. " - cnas", page, page_text(page)) }
   end

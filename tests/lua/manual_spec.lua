@@ -275,6 +275,17 @@ T.describe("the manual as HTML", function()
     list(dead, "dead links")
   end)
 
+  T.it("has the tutorial, with its programs, and without what is for tests alone", function()
+    local tutorial
+    for _, file in ipairs(files) do if file[1] == "tutorial.html" then tutorial = file[2] end end
+    if not tutorial then T.skip("no docs/tutorial.md beside the library") end
+    T.contains(tutorial, '<a href="runs.html#cnas.run">cnas.run</a>')
+    T.contains(tutorial, "name = &quot;swish&quot;,\n  forward = function(ctx, x)")
+    T.equal(tutorial:find("<!--", 1, true), nil)
+    T.equal(tutorial:find("```", 1, true), nil)
+    T.contains(files[1][2], 'href="tutorial.html"')
+  end)
+
   T.it("closes what it opens", function()
     for _, file in ipairs(files) do
       local open = {}
@@ -295,28 +306,4 @@ T.describe("the manual as HTML", function()
     T.equal(T.read(folder .. "/manual/index.html"), files[1][2])
     T.equal((T.run { "recipes/manual.lua" }), 2)
   end)
-end)
-
--- A trained network in `folder`, under the names that the README's examples have for one.
-local function prepare(folder)
-  local about = { genotype = cnas.genotype.named "CNAS", channels = 4, layers = 2, classes = 10, in_channels = 3,
-                  imagenet = false, auxiliary = false }
-  local net = cnas.network { genotype = about.genotype, channels = 4, layers = 2 }
-  cnas.file.mkdir(folder .. "/runs/evaluate/weights")
-  cnas.model.save(folder .. "/runs/evaluate/weights/best.safetensors", net, about)
-  cnas.model.save(folder .. "/checkpoint.pth", net, about) -- what is in a file counts, not its name
-end
-
-T.describe("an example of the README", function()
-  local text = T.read(cnas.home .. "/README.md")
-  local n = 0
-  for code in text:gmatch "```lua\n(.-)```" do
-    n = n + 1
-    T.it(("number %d runs"):format(n), function()
-      local folder = T.folder()
-      if code:find("runs/evaluate", 1, true) then prepare(folder) end
-      local status, _, err = T.run { "-e", "cnas = require 'cnas'\n" .. code, cwd = folder }
-      T.equal({ status, err }, { 0, "" })
-    end)
-  end
 end)
