@@ -104,14 +104,31 @@ void *cnL_check(lua_State *L, int arg, const char *name) {
   return *box;
 }
 
-/* Lua sees eight bytes where a tensor holds megabytes. When tensors hold half as much again as after the last
-** collection (64 MB at least), garbage may be what holds them: collect. */
+/* Lua sees eight bytes where a tensor holds megabytes. So the collector is called for them: when the tensors handed to
+** Lua since it last ran hold more than `allowed`, and, for those whose graph holds more than they do, when all tensors
+** together hold half as much again as it left, and 64 MB. A collection that frees less than half of what was handed over
+** came while a graph was being made, which holds it all: the next one may wait twice as long. */
+#define ALLOWANCE ((int64_t)64 << 20)
+
+static struct {
+  int64_t handed, allowed; /* bytes, since the last collection */
+  int64_t most;            /* bytes of all tensors */
+} press = { 0, ALLOWANCE, ALLOWANCE };
+
 static void press_collector(lua_State *L) {
-  static int64_t limit = 64 << 20;
-  if (cn_memory_stats().bytes_live < limit) return;
+  int64_t before = cn_memory_stats().bytes_live;
+  if (press.handed < press.allowed && before < press.most) return;
   lua_gc(L, LUA_GCCOLLECT);
   int64_t live = cn_memory_stats().bytes_live;
-  limit = live + live / 2 + (64 << 20);
+  bool worth = 2 * (before - live) >= press.handed;
+  press.allowed = worth ? ALLOWANCE + live / 8 : 2 * press.allowed;
+  press.handed = 0;
+  press.most = live + live / 2 + ALLOWANCE;
+}
+
+CnTensor *cnL_handed(CnTensor *t) {
+  if (t) press.handed += (int64_t)cn_tensor_bytes(t);
+  return t;
 }
 
 CnTensor **cnL_newtensor(lua_State *L) {

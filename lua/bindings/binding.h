@@ -42,6 +42,7 @@ void *cnL_test(lua_State *L, int arg, const char *name); /* NULL when it is anot
 
 /* Tensors. A new box also presses the collector, which cannot see tensor memory. */
 CnTensor **cnL_newtensor(lua_State *L);
+CnTensor *cnL_handed(CnTensor *t); /* counts the bytes of a tensor that was made for Lua; returns it */
 CnTensor *cnL_checktensor(lua_State *L, int arg);
 CnTensor *cnL_opttensor(lua_State *L, int arg); /* NULL for nil or none */
 

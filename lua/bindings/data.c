@@ -269,6 +269,7 @@ static int loader_next(lua_State *L) {
   int64_t bad = listing ? cn_listing_bad(listing) : 0;
   CnTensor **x = cnL_newtensor(L), **y = cnL_newtensor(L);
   cnL_result(L, cn_loader_next(l, x, y), 2);
+  cnL_handed(*x);
   if (listing) tell_of_bad(L, listing, bad);
   if (*x) return 2;
   lua_pushnil(L);

@@ -255,7 +255,10 @@ static int module_call(lua_State *L) {
   if (cn_supernet_is(m)) return call_supernet(L, m);
   if (cn_network_is(m)) return call_network(L, m);
   CnTensor *x = cnL_checktensor(L, 2);
-  return cnL_result(L, cn_module_forward1(m, cnL_newtensor(L), x), 1);
+  CnTensor **y = cnL_newtensor(L);
+  cnL_result(L, cn_module_forward1(m, y, x), 1);
+  cnL_handed(*y);
+  return 1;
 }
 
 /* ---- parameters and state ---- */

@@ -232,7 +232,8 @@ static int apply(lua_State *L) {
   for (int i = 0; i < info->visible; i++) box[i] = cnL_newtensor(L);
   CnErr e = cn_apply(out, op->id, in, nin, attr);
   int made = 0;
-  for (; e == CN_OK && made < info->visible && out[made]; made++) *box[made] = out[made];
+  for (; e == CN_OK && made < info->visible && out[made]; made++)
+    *box[made] = op->kind == CN_VIEW ? out[made] : cnL_handed(out[made]);
   lua_pop(L, e == CN_OK ? info->visible - made : 0); /* optional outputs come last */
   return cnL_result(L, e, made);
 }

@@ -59,6 +59,7 @@ static int new_filled(lua_State *L, int ndim, const int64_t *shape, Place place,
   CnTensor **box = cnL_newtensor(L);
   CnErr e = cn_tensor_new(box, place.dtype, place.device, ndim, shape);
   if (e == CN_OK && fill) e = cn_apply1(NULL, CN_OP_fill, *box, (CnAttr[]){ { .f = value } });
+  cnL_handed(*box);
   return cnL_result(L, e, 1);
 }
 
@@ -112,6 +113,7 @@ static int random_tensor(lua_State *L, const char *who, CnOpId id) {
   cnL_result(L, cn_device_parse(&place.device, device), 0);
   CnTensor **box = cnL_newtensor(L);
   cnL_result(L, cn_tensor_new(box, place.dtype, place.device, ndim, shape), 0);
+  cnL_handed(*box);
   CnAttr attr[CN_MAX_ATTRS];
   memcpy(attr, cn_op_info(id)->defaults, sizeof attr);
   cn_attr_rng(attr + 2, rng, cn_tensor_count(*box));

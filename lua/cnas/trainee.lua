@@ -44,10 +44,10 @@ function trainee.announce(run, label, make, given)
   about.memory = cnas.foresee { make = function() return make(false) end, batch = o.batch, height = o.height,
                                 width = o.width }
   local processes = cnas.dist.world().size
-  -- Lua's garbage is collected when tensors hold half as much again as after the last time, and 64 MiB.
+  -- Garbage is collected when the tensors handed to Lua since the last time hold an eighth of all, and 64 MiB.
   run:say(("steps of %d images, %d at a time: about %s of memory%s, at most %s with what is not yet collected"):format(
     o.batch * o.accumulate * processes, o.batch, bytes_text(about.memory), processes > 1 and " in each process" or "",
-    bytes_text(about.memory * 1.5 + (64 << 20))))
+    bytes_text(about.memory * 1.125 + (64 << 20))))
   return about
 end
 

@@ -28,6 +28,75 @@ local function small_search()
   end
 end
 
+-- Runs a function and tells how often Lua's collector went round meanwhile.
+local function rounds_of(f)
+  local rounds, on = 0, true
+  local function again()
+    setmetatable({}, { __gc = function()
+      rounds = rounds + 1
+      if on then again() end
+    end })
+  end
+  again()
+  f()
+  on = false
+  return rounds
+end
+
+T.describe("garbage", function()
+  local mega = 1 << 20
+
+  T.it("of large tensors is collected before it piles up, also beside much that lives", function()
+    for _, live in ipairs { 1, 512 } do
+      local kept = cnas.empty(live, mega, { dtype = "u8" })
+      collectgarbage()
+      local base = cnas.memory().bytes_live
+      cnas.reset_peak()
+      for _ = 1, 100 do cnas.empty(16, mega, { dtype = "u8" }) end
+      local most = cnas.memory().bytes_peak
+      T.truthy(most <= base * 1.125 + 100 * mega, ("%d MiB live, %d at most"):format(base // mega, most // mega))
+      T.equal(kept:size(1), live)
+    end
+  end)
+
+  T.it("of training stays within what a run announces", function()
+    local nn, rng = cnas.nn, cnas.rng(1, "weights")
+    local function make()
+      return nn.sequential { nn.conv2d { inp = 3, out = 2, kernel = 3, stride = 4, padding = 1, rng = rng },
+                             nn.global_avg_pool(), nn.linear { inp = 2, out = 4, rng = rng } }
+    end
+    collectgarbage()
+    local foreseen = cnas.foresee { make = make, batch = 16, height = 224, width = 224 }
+    local net = make()
+    local weights = cnas.optim.sgd(net:parameters(), { lr = 0.1 })
+    local classes = {}
+    for i = 1, 16 do classes[i] = i % 4 end
+    local y = cnas.tensor(classes, { dtype = "i64" })
+    cnas.reset_peak()
+    for _ = 1, 30 do weights:step(cnas.cross_entropy(net(cnas.zeros(16, 224, 224, 3)), y)) end
+    local most = cnas.memory().bytes_peak
+    T.truthy(most <= foreseen * 1.125 + 64 * mega, ("foreseen %d, came %d"):format(foreseen, most))
+  end)
+
+  T.it("is not looked for again and again while a graph holds everything", function()
+    local x = cnas.zeros(mega):requires_grad_(true) -- 4 MiB
+    local rounds = rounds_of(function()
+      local y = x
+      for _ = 1, 200 do y = y:relu() end -- 800 MiB, all of it needed
+      y:sum():backward()
+    end)
+    T.truthy(rounds <= 12, rounds .. " collections")
+    x:set_grad(nil)
+  end)
+
+  T.it("of small tensors is Lua's own business", function()
+    local rounds = rounds_of(function()
+      for _ = 1, 20000 do cnas.zeros(4) end
+    end)
+    T.truthy(rounds < 40, rounds .. " collections")
+  end)
+end)
+
 T.describe("memory", function()
   local threads = cnas.threads()
   cnas.threads(1) -- too little work to share
