@@ -119,7 +119,7 @@ local function tutorial_text()
     lines = {}
   end
   for line in cnas.file.read(path):gmatch "([^\n]*)\n" do
-    local marks, title = line:match "^(#+) (.*)$"
+    local level, title = line:match "^(#+) (.*)$"
     if line:find "^```" then
       finish()
       if code then out[#out + 1] = "<pre><code>" .. escape(table.concat(code, "\n")) .. "</code></pre>" end
@@ -128,7 +128,7 @@ local function tutorial_text()
       code[#code + 1] = line
     elseif title then
       finish()
-      out[#out + 1] = ('<h%d id="%s">%s</h%d>'):format(#marks, anchor(title), inline(title), #marks)
+      out[#out + 1] = ('<h%d id="%s">%s</h%d>'):format(#level, anchor(title), inline(title), #level)
     elseif line == "" or line:find "^<!%-%-" then
       finish()
     else
