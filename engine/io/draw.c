@@ -69,13 +69,15 @@ static void add_edge(Text *t, const CnTriple *triple) {
   add(t, "];\n");
 }
 
-static void add_cell(Text *t, const CnCellArch *cell, const CnDrawing *drawing) {
+/* dpi: 0 for graphviz's own, which SVG needs: with any other it cuts the picture off. */
+static void add_cell(Text *t, const CnCellArch *cell, const CnDrawing *drawing, int dpi) {
   const char *title = drawing ? drawing->title : NULL;
   bool down = drawing && drawing->down;
   add(t, "digraph cell {\n"
          "  graph [rankdir=%s, bgcolor=\"white\", fontname=\"DejaVu Sans\", fontsize=18, labelloc=t,\n"
-         "         fontcolor=\"#1f2937\", nodesep=%s, ranksep=%s, pad=%s, dpi=110",
+         "         fontcolor=\"#1f2937\", nodesep=%s, ranksep=%s, pad=%s",
       down ? "TB" : "LR", down ? "0.2" : "0.45", down ? "0.45" : "0.7", down ? "0.1" : "0.3");
+  if (dpi) add(t, ", dpi=%d", dpi);
   if (title && *title) {
     add(t, ", label=");
     add_quoted(t, title);
@@ -101,7 +103,7 @@ static void add_cell(Text *t, const CnCellArch *cell, const CnDrawing *drawing) 
   add(t, "}\n");
 }
 
-CnErr cn_draw_dot(char **out, const CnCellArch *cell, const CnDrawing *drawing) {
+static CnErr cell_text(char **out, const CnCellArch *cell, const CnDrawing *drawing, int dpi) {
   if (cell->count < 0 || cell->count > 2 * CN_MAX_NODES || cell->concat_count < 0 || cell->concat_count > CN_MAX_NODES)
     return cn_fail(CN_EUSAGE, "draw: a cell of %d triples and %d outputs, expected at most %d and %d", cell->count,
                    cell->concat_count, 2 * CN_MAX_NODES, CN_MAX_NODES);
@@ -113,9 +115,13 @@ CnErr cn_draw_dot(char **out, const CnCellArch *cell, const CnDrawing *drawing) 
   size_t room = 16384 + (drawing && drawing->title ? 2 * strlen(drawing->title) : 0);
   Text t = { cn_alloc(room), 0, room };
   if (!t.data) return CN_EMEMORY;
-  add_cell(&t, cell, drawing);
+  add_cell(&t, cell, drawing, dpi);
   *out = t.data;
   return CN_OK;
+}
+
+CnErr cn_draw_dot(char **out, const CnCellArch *cell, const CnDrawing *drawing) {
+  return cell_text(out, cell, drawing, 0);
 }
 
 /* ---- graphviz ---- */
@@ -208,20 +214,21 @@ static CnErr draw(const char *text, const Pictures *to, bool strict) {
   return e;
 }
 
-static CnErr draw_cell(const CnCellArch *cell, const CnDrawing *drawing, const Pictures *to) {
+static CnErr draw_cell(const CnCellArch *cell, const CnDrawing *drawing, const Pictures *to, int dpi) {
   char *text;
-  CN_TRY(cn_draw_dot(&text, cell, drawing));
+  CN_TRY(cell_text(&text, cell, drawing, dpi));
   CnErr e = draw(text, to, false);
   cn_free(text);
   return e;
 }
 
 CnErr cn_draw_cell(const CnCellArch *cell, const CnDrawing *drawing, const char *svg_path, const char *png_path) {
-  return draw_cell(cell, drawing, &(Pictures){ .svg_path = svg_path, .png_path = png_path });
+  if (svg_path) CN_TRY(draw_cell(cell, drawing, &(Pictures){ .svg_path = svg_path }, 0));
+  return png_path ? draw_cell(cell, drawing, &(Pictures){ .png_path = png_path }, 110) : CN_OK;
 }
 
 CnErr cn_draw_svg(char **out, const CnCellArch *cell, const CnDrawing *drawing) {
-  return draw_cell(cell, drawing, &(Pictures){ .svg = out });
+  return draw_cell(cell, drawing, &(Pictures){ .svg = out }, 0);
 }
 
 /* ---- other pictures ---- */

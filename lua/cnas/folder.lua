@@ -246,6 +246,12 @@ local function take_summary(run)
   if run.state ~= "running" then run.state = there and "complete" or "stopped" end
 end
 
+-- The folder's own name; that of a seed with the one around it.
+local function name_of(path)
+  local name = path:match "[^/]+$" or path
+  return name:find "^seed%-%d+$" and path:match "([^/]+/[^/]+)$" or name
+end
+
 --- What is in a run's folder. An error (data) when it is no folder, or nothing in it is a run's. Fields:
 ---   folder, name (its last part), kind ("search", "evaluation" or "run"), state ("complete", "running", "stopped"),
 ---   holder (the process that holds it, when running), recipe, preset, options, origins (of options that are no
@@ -263,7 +269,7 @@ function folder.read(path)
   path = path:gsub("(.)/+$", "%1")
   if cnas.file.exists(path) ~= "folder" then args.fail("data", "%s: expected a run's folder, there is none", path) end
   local run = {
-    folder = path, name = path:match "[^/]+$" or path, problems = {}, epochs = {}, phases = {}, stages = {},
+    folder = path, name = name_of(path), problems = {}, epochs = {}, phases = {}, stages = {},
     changes = {}, moves = {},
   }
   local asked, holder = pcall(cnas.file.holder, path)

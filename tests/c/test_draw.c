@@ -76,6 +76,11 @@ static void test_text(void **state) {
   assert_int_equal(sscanf(strstr(across, "<svg "), "<svg width=\"%lfpt\" height=\"%lfpt\"", &width[0], &height[0]), 2);
   assert_int_equal(sscanf(strstr(down, "<svg "), "<svg width=\"%lfpt\" height=\"%lfpt\"", &width[1], &height[1]), 2);
   assert_true(width[0] > height[0] && width[1] < width[0] && height[1] > height[0]);
+  double box[2]; /* as large as the picture, or it is cut off */
+  assert_int_equal(sscanf(strstr(across, "viewBox="), "viewBox=\"0.00 0.00 %lf %lf\"", &box[0], &box[1]), 2);
+  assert_float_equal(box[0], width[0], 1);
+  assert_float_equal(box[1], height[0], 1);
+  assert_non_null(strstr(across, "transform=\"scale(1 1)"));
   cn_free(across);
   cn_free(down);
 }
