@@ -28,6 +28,26 @@ end
 check("the README", cnas.home .. "/README.md", put_network)
 check("the tutorial", cnas.home .. "/docs/tutorial.md")
 
+T.describe("every example and recipe", function()
+  -- recipe_spec.lua runs whatever lies in examples/; recipes have specs of their own.
+  T.it("is run by a spec, and listed where users look", function()
+    local specs, readme = {}, T.read(cnas.home .. "/README.md") .. T.read(cnas.home .. "/docs/tutorial.md")
+    for _, file in ipairs(cnas.file.list(cnas.home .. "/tests/lua")) do
+      if file:find "_spec%.lua$" then specs[#specs + 1] = T.read(cnas.home .. "/tests/lua/" .. file) end
+    end
+    specs = table.concat(specs)
+    local examples = cnas.file.list(cnas.home .. "/examples")
+    T.truthy(#examples >= 5)
+    T.contains(specs, 'cnas.file.list(here .. "/examples")')
+    for _, file in ipairs(examples) do T.truthy(file:find "^[%l_]+%.lua$", "no example: " .. file) end
+    for _, file in ipairs(cnas.file.list(cnas.home .. "/recipes")) do
+      local name = file:match "^(.*)%.lua$"
+      T.truthy(specs:find(file, 1, true) or specs:find('"' .. name .. '"', 1, true), "no spec runs recipes/" .. file)
+      T.truthy(readme:find("recipes/" .. file, 1, true), "README and tutorial do not name recipes/" .. file)
+    end
+  end)
+end)
+
 -- ---- the checker itself ----
 
 T.describe("a document", function()
