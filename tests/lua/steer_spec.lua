@@ -387,6 +387,74 @@ T.describe("cnas attach", function()
     end)
   end)
 
+  T.it("leaves a search that, copied and resumed with its changes, ends in the same bytes", function()
+    local folder = T.folder()
+    local whole, copy = folder .. "/whole", folder .. "/copy"
+    local tiny = "--data shapes --train-images 192 --channels 3 --layers 3 --nodes 2 --hidden 8 --batch 24 --grow fix "
+      .. "--warmup 1 --epochs 6 --derive-images 24 --derive-samples 2 --derive-rounds 1 --threads 1 --keep 100"
+    at_work(whole, tiny, function(run)
+      local c = console.connect(whole)
+      T.truthy(c:receive(30))
+      local function ask(text)
+        T.truthy(c:send(cnas.json.encode { run = text }, 5))
+        local answer = cnas.json.decode(c:receive(30))
+        T.truthy(answer.good, answer.output)
+        return answer.output
+      end
+      ask ":hold"
+      ask "calls = 0"
+      ask "function reward(accuracy, arch) calls = calls + 1 return accuracy ^ 2 + #arch.normal + calls / 100 end"
+      ask "weights.lr = weights.lr / 2"
+      ask "controller.draw()"
+      T.shell(("cp -r %s %s && rm -r %s/.attach"):format(T.quote(whole), T.quote(copy), T.quote(copy)))
+      c:close()
+      local status, said = run.ends()
+      T.equal(status, 0, said)
+    end)
+    local status, said, err = T.run { recipe, "--resume", "--replay", "-o", copy, env = { CNAS_THREADS = 1 } }
+    T.equal(status, 0, err)
+    T.contains(said, "4 changes by hand made again")
+    T.equal(metrics(copy), metrics(whole))
+    T.truthy(last_checkpoint(copy) == last_checkpoint(whole), "checkpoints differ")
+    T.equal(T.read(copy .. "/genotypes/stage-1.json"), T.read(whole .. "/genotypes/stage-1.json"))
+    local last = cnas.json.decode((metrics(whole)[#metrics(whole) - 1]))
+    T.truthy(last.reward > 4, "the reward was not the changed one")
+  end)
+
+  T.it("changes all processes of a run, and says when a text fails on one alone", function()
+    if T.shell("command -v mpirun") ~= 0 then T.skip("no mpirun") end
+    if not cnas.dist.mpi then T.skip("this build has no MPI") end
+    local folder = T.folder() .. "/run"
+    local under = "env ASAN_OPTIONS=detect_leaks=0 OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 "
+      .. "OMPI_MCA_rmaps_base_oversubscribe=1 OMPI_MCA_hwloc_base_binding_policy=none mpirun -np 2"
+    local function works() -- each has the reward, and a sum over all is one
+      T.equal({ attach(folder, "run.world:sum(reward(1))") }, { 0, "12.0\n", "" })
+      T.equal({ attach(folder, "run.world:sum(run.world.rank + 1)") }, { 0, "3.0\n", "" })
+    end
+    at_work(folder, small, function(run)
+      T.equal({ attach(folder, "function reward(accuracy) return accuracy + 5 end") }, { 0, "", "" })
+      works()
+      T.equal({ attach(folder, "nothing.field") },
+              { 1, "input:1: attempt to index a nil value (global 'nothing')\n", "" })
+      local stopped, _, err = attach(folder, ":stop")
+      T.equal(stopped, 0, err .. select(2, run.ends()))
+    end, under)
+    at_work(folder, "--resume --replay", function(run)
+      works()
+      local status, out = attach(folder, "if run.world.rank == 1 then error 'alone' end")
+      T.equal(status, 1)
+      T.equal(out, "rank 1, alone: input:1: alone\n"
+        .. "(the processes may differ now: :stop, and resume without this change)\n")
+      attach(folder, ":stop")
+      run.ends()
+    end, under)
+    local status, _, err = T.shell(("env CNAS_THREADS=1 %s %s %s --resume --replay -o %s </dev/null"):format(under,
+      T.quote(T.program), T.quote(recipe), T.quote(folder)))
+    T.truthy(status ~= 0)
+    T.contains(err, "rank 1: ")
+    T.contains(err, "a change by hand cannot be made again")
+  end)
+
   T.it("serves several at once, and one that holds the run does not hinder another", function()
     local folder = T.folder() .. "/run"
     at_work(folder, small, function()
