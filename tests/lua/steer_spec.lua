@@ -520,8 +520,10 @@ T.describe("cnas attach", function()
   T.it("is interrupted by Ctrl-C, and so is the line that runs", function()
     local folder = T.folder() .. "/run"
     at_work(folder, small, function()
-      local status, out = T.shell(("%s attach %s -e 'while true do end' </dev/null & sleep 1; kill -INT $!; wait $!")
-        :format(T.quote(T.program), T.quote(folder)))
+      local status, out = T.shell((
+        [[%s attach %s -e 'io.open("%s.begun", "w"):close() while true do end' </dev/null & client=$!
+        until [ -e %s.begun ]; do sleep 0.05; done; kill -INT $client; wait $client]])
+        :format(T.quote(T.program), T.quote(folder), folder, T.quote(folder)))
       T.equal({ status, out }, { 1, "interrupted\n" })
       T.equal({ attach(folder, "1") }, { 0, "1\n", "" })
     end)
