@@ -16,7 +16,7 @@
 static const struct {
   const char *part, *color, *style;
 } families[] = {
-  { "none", "#b8bec7", "dashed" },  { "skip", "#6b7280", "solid" }, { "sep_conv", "#2563a8", "solid" },
+  { "none", "#87909d", "dashed" },  { "skip", "#6b7280", "solid" }, { "sep_conv", "#2563a8", "solid" },
   { "dil_conv", "#0f8a6d", "solid" }, { "conv", "#7048b6", "solid" }, { "pool", "#c2620a", "solid" },
   { "", "#a3355f", "solid" }, /* operations of the user's own */
 };

@@ -15,12 +15,13 @@ local args = require "cnas.args"
 local folder = {}
 
 local MOST = { json = 4 << 20, metrics = 256 << 20, recipe = 1 << 20 } -- bytes
+local MOST_CHOICES = 500 -- operations, or edges, that an epoch chose among
 
 -- Values of files -----------------------------------------------------------------------------------------------------
 
 local function text(value) return type(value) == "string" and value or nil end
-local function number(value)
-  return type(value) == "number" and value == value and math.abs(value) < math.huge and value or nil
+local function number(value) -- of a size with which one can calculate
+  return type(value) == "number" and value == value and math.abs(value) < 1e300 and value or nil
 end
 local function whole(value)
   value = number(value)
@@ -72,6 +73,14 @@ local function object(run, name)
   return {}, false
 end
 
+-- Counts without the entries beyond the first `most` in their order.
+local function capped(list, most)
+  for i, key in ipairs(args.keys(list)) do
+    if i > most then list[key] = nil end
+  end
+  return list
+end
+
 -- { normal = { operations = { NAME = count }, edges = { ["0 2"] = count } }, reduction = … }, or nil.
 local function counts(value)
   if type(value) ~= "table" then return nil end
@@ -84,6 +93,7 @@ local function counts(value)
         n = number(n)
         return n and n >= 0 and n or nil
       end)
+      capped(out[cell][kind], MOST_CHOICES)
       if kind == "edges" then
         for key in pairs(out[cell].edges) do
           if not key:find "^%d%d? %d%d?$" then out[cell].edges[key] = nil end

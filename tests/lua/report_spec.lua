@@ -194,6 +194,30 @@ T.describe("the report of a search", function()
     T.contains(words_of(page_of { folder }), "Not everything could be read genotypes/stage-2.json: ")
   end)
 
+  T.it("makes a page of any numbers and types", function()
+    local folder = write_search(T.folder() .. "/run")
+    cnas.file.remove_tree(folder .. "/genotypes") -- which are drawn, and that takes its time
+    local arch = cnas.genotype.named "CNAS"
+    T.write(folder .. "/pareto.json", cnas.json.encode { seen = 3, aims = { accuracy = "most", macs = "least" },
+      front = { { genotype = arch, accuracy = 0.5, macs = 5e8 }, { genotype = arch, accuracy = 0.6, macs = 6e8 } } })
+    T.write(folder .. "/summary.json", '{"results":{"top1":0.5,"best_epoch":2,"multiply_adds":7},"time":{"seconds":7}}')
+    for _, name in ipairs { "metrics.jsonl", "pareto.json", "summary.json", "config.json" } do
+      local whole = T.read(folder .. "/" .. name)
+      for _, token in ipairs { "1e308", "-1e299", "1e-299", "0", "-1", "1.5", "9007199254740993", "true", "null", "{}",
+                               "[]", '"text"', '"%d%s"' } do
+        T.write(folder .. "/" .. name, (whole:gsub('([:,%[] *)%-?[%d.]+%f[,}%]%s]', "%1" .. token:gsub("%%", "%%%%"))))
+        well_formed(page_of { folder })
+        local one = 0 -- every third number alone
+        T.write(folder .. "/" .. name, (whole:gsub('([:,%[] *)(%-?[%d.]+)%f[,}%]%s]', function(before, n)
+          one = one + 1
+          return before .. (one % 3 == 0 and token or n)
+        end)))
+        well_formed(page_of { folder })
+      end
+      T.write(folder .. "/" .. name, whole)
+    end
+  end)
+
   T.it("stays readable with many epochs", function()
     local page = page_of { write_search(T.folder() .. "/run", { epochs = 400 }) }
     well_formed(page)

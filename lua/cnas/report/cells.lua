@@ -6,6 +6,8 @@ local html = require "cnas.report.html"
 
 local cells = {}
 
+local WIDE = 660 -- wider ones have a row of their own
+
 -- Graphviz's SVG without what belongs to a file of its own: declarations, comments, names of elements, tooltips.
 local function inner(text)
   local body = text:match "<svg.->(.*)</svg>"
@@ -13,26 +15,27 @@ local function inner(text)
   return (body:gsub(' font%-family="[^"]*"', ""):gsub("\n+", "\n"))
 end
 
---- One cell as an SVG node. `down`: from the inputs above to the output below. Its colours are those of the file, which
---- style.lua replaces in the dark.
+--- One cell as an SVG node, and its width. `down`: from the inputs above to the output below. Its colours are those of
+--- the file, which style.lua replaces in the dark.
 function cells.picture(genotype, cell, label, down)
   local text = cnas.draw.svg(genotype, cell, { down = down })
-  local width, height = text:match '<svg width="([%d.]+)pt" height="([%d.]+)pt"'
+  local width = text:match '<svg width="([%d.]+)pt"'
   local box = text:match 'viewBox="([%d.%- ]+)"'
-  if not box then return html.p { class = "note", "graphviz gave no picture" } end
+  if not box then return html.p { class = "note", "graphviz gave no picture" }, 0 end
+  width = tonumber(width) or 600
   return html.svg {
     class = "cell " .. (down and "down" or "across"), viewBox = box, role = "img", aria_label = label,
-    style = ("max-width:%.0fpx"):format((tonumber(width) or 600) * (down and 1 or 0.9)), data_height = height,
-    html.raw(inner(text)),
-  }
+    style = ("max-width:%.0fpx"):format(down and width or width * 0.95), html.raw(inner(text)),
+  }, width
 end
 
 --- Both directions of one cell; the page shows the one that fits.
 function cells.figure(genotype, cell, label)
+  local across, width = cells.picture(genotype, cell, label, false)
   return html.figure {
-    class = "drawing",
-    html.figcaption { (cell:gsub("^%l", string.upper)) .. " cell" },
-    cells.picture(genotype, cell, label, false), cells.picture(genotype, cell, label, true),
+    class = width > WIDE and "drawing wide" or "drawing",
+    html.figcaption { (cell:gsub("^%l", string.upper)) .. " cell" }, across,
+    (cells.picture(genotype, cell, label, true)),
   }
 end
 

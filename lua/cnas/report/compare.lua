@@ -177,7 +177,8 @@ local worth = { accuracy = 1, valid_accuracy = 2, top1 = 3, reward = 4, loss = 5
 
 -- Mean and deviation of a value over the runs of a group, at the epochs that all of them have.
 local function series_of(group, name, color)
-  local series = { name = name, label = group.label, values = {}, deviation = #group.runs > 1 and {} or nil,
+  local several = #group.runs > 1 and (", mean of %d"):format(#group.runs) or ""
+  local series = { name = name, label = group.label .. several, values = {}, deviation = #group.runs > 1 and {} or nil,
                    color = (color - 1) % 6 + 1 }
   local n = math.huge
   for _, run in ipairs(group.runs) do n = math.min(n, #run.epochs) end

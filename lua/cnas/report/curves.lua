@@ -168,7 +168,8 @@ function curves.ground(p, about, bare)
       local from, to = (stage.first - 1) / n, stage.last / n
       if i % 2 == 0 and not bare then p:box("stage", from, to, 0, 1) end
       if i > 1 and not bare then p:down("edge", from) end
-      local name = stage.index and ("%d: %s"):format(stage.index, stage.name or "") or stage.name
+      local name = stage.name or tostring(stage.index)
+      if stage.index and stage.name then name = ("%d: %s"):format(stage.index, stage.name) end
       p.bands[#p.bands + 1] = { from, to, name }
     end
   end

@@ -41,6 +41,7 @@ function numbers.percent(n, digits) return ("%." .. (digits or 1) .. "f\u{A0}%%"
 
 --- "3m20s", "1h02m", "2d03h".
 function numbers.duration(seconds)
+  if seconds >= 1e12 or seconds < 0 then return ("%.3g s"):format(seconds) end
   local s = math.floor(seconds + 0.5)
   if s >= 86400 then return ("%dd%02dh"):format(s // 86400, s % 86400 // 3600) end
   if s >= 3600 then return ("%dh%02dm"):format(s // 3600, s % 3600 // 60) end

@@ -71,13 +71,13 @@ local function facts_of(run)
   local last = run.stages[#run.stages]
   local function put(name, value, small) if value then list[#list + 1] = { name, value, small } end end
   local function form(name) return found[name] and numbers.form(name)(found[name]) end
-  put("Top-1, best", form "top1", found.best_epoch and ("after epoch %d"):format(found.best_epoch))
+  put("Top-1, best", form "top1", found.best_epoch and "after epoch " .. numbers.value(found.best_epoch))
   put("Top-5", form "top5")
   put("Validation", form "validation_accuracy", last and ("of the cell of stage %d"):format(last.index))
   put("Test", form "test_accuracy", "of the same cell")
-  put("Parameters", form "parameters")
-  put("Multiply-adds", form "macs", "an image")
-  put("Latency", form "latency", "an image, where it ran")
+  put("Parameters", form "parameters", "of its network")
+  put("Multiply-adds", form "macs", "of one image")
+  put("Latency", form "latency", "of one image")
   put("Time", run.seconds and numbers.duration(run.seconds),
       run.epochs[1] and ("%s epochs"):format(numbers.count(#run.epochs)))
   put("Memory", run.memory.resident_peak and numbers.bytes(run.memory.resident_peak), "at most")

@@ -25,7 +25,7 @@ local colors = {
 
 -- What cells are drawn in by engine/io/draw.c, and what that is in the dark.
 local cell_colors = {
-  ["#b8bec7"] = "#6b7480", ["#6b7280"] = "#a3adba", ["#2563a8"] = "#6aa9f0", ["#0f8a6d"] = "#4cc9a4",
+  ["#87909d"] = "#7f8996", ["#6b7280"] = "#a3adba", ["#2563a8"] = "#6aa9f0", ["#0f8a6d"] = "#4cc9a4",
   ["#7048b6"] = "#b79af0", ["#c2620a"] = "#f0a050", ["#a3355f"] = "#ee8db4", ["#d9ead3"] = "#22351d",
   ["#5b8c4a"] = "#7fb46c", ["#dbe7f6"] = "#1d2f47", ["#5779a8"] = "#7fa3d6", ["#fbe7b6"] = "#43360f",
   ["#b98a1d"] = "#d9ae48", ["#1f2937"] = "#e3e6ea",
@@ -190,8 +190,8 @@ figcaption { font-size: 0.9rem; }
   break-inside: avoid; }
 .stage-card h3 { margin: 0 0 0.2rem; } .pair { display: grid; gap: 0.6rem 1.4rem; grid-template-columns:
   repeat(auto-fit, minmax(min(24rem, 100%), 1fr)); align-items: start; }
-.drawing figcaption { color: var(--soft); } .drawing { min-width: 0; text-align: center; }
-.drawing figcaption { text-align: left; }
+.drawing { min-width: 0; text-align: center; } .drawing.wide { grid-column: 1 / -1; }
+.drawing figcaption { color: var(--soft); text-align: left; }
 .cell { width: 100%; height: auto; } .cell text { font-family: "DejaVu Sans", Verdana, system-ui, sans-serif; }
 .cell > g > polygon[fill="white"] { fill: none; }
 .cell.down { display: none; max-height: 34rem; }
@@ -203,12 +203,15 @@ footer { max-width: 72rem; margin: 2.5rem auto 0; padding: 0.8rem 1.25rem 2rem; 
 @media (max-width: 46rem) {
   body { font-size: 14.5px; } main, header.top, nav { padding-left: 0.9rem; padding-right: 0.9rem; }
   .facts { grid-template-columns: repeat(2, minmax(0, 1fr)); } .facts dd { font-size: 1.12rem; }
-  .plot { margin-left: 3.6rem; } .plot .odd, .plot .on { display: none; }
+  .plot { margin-left: 3.6rem; } .plot .odd { display: none; }
   .cell.across { display: none; } .cell.down { display: inline; }
   .readout { margin-left: 0; width: 100%; } .stage-card { padding: 0.7rem 0.6rem; }
   th, td { padding-left: 0.5rem; padding-right: 0.5rem; }
 }
+@media (max-width: 66rem) { .plot .on { display: none; } }
 @media print {
+  table { font-size: 8.5pt; } th, td { padding: 0.2rem 0.4rem; } .scroll { overflow: visible; }
+  table.numbers .name { min-width: 6.5rem; } .plot .on { display: none; }
   nav, .readout, .cursor { display: none; } body { font-size: 10.5pt; } h2 { break-after: avoid; }
   * { -webkit-print-color-adjust: exact; print-color-adjust: exact; }
 }
