@@ -43,7 +43,7 @@ static void *open_library(void) {
 }
 
 static void load(void) {
-  const CnCudaHost host = { CN_CUDA_MODULE_VERSION, CN_OPS, cn_fail };
+  const CnCudaHost host = { CN_CUDA_MODULE_VERSION, CN_OPS, cn_fail, cn_tensor_ref, cn_tensor_unref };
   union { void *object; CnCudaModule *function; } symbol; /* ISO C has no cast between the two */
   void *library = open_library();
   if (library == NULL) return;

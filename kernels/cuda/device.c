@@ -12,6 +12,8 @@
 #include "kernels/cuda/module.h"
 
 CnErr (*cn_cuda_fail)(CnErr code, const char *format, ...) __attribute__((format(printf, 2, 3)));
+CnTensor *(*cn_cuda_ref)(CnTensor *t);
+void (*cn_cuda_unref)(CnTensor *t);
 
 /* Returns from the calling function with the CUDA runtime's message when `call` fails. */
 #define CUDA_TRY(code, what, call)                                                         \
@@ -155,6 +157,8 @@ const CnGpu *cn_device_module_cuda(const CnCudaHost *host, char *why, size_t siz
     return NULL;
   }
   cn_cuda_fail = host->fail;
+  cn_cuda_ref = host->ref;
+  cn_cuda_unref = host->unref;
   cudaError_t error = cudaGetDeviceCount(&module.device.count);
   if (error == cudaSuccess && module.device.count == 0) error = cudaErrorNoDevice;
   if (error == cudaSuccess) error = cudaGetDeviceProperties(&properties, 0);

@@ -10,6 +10,10 @@
 /* cn_fail of the program that opened the module. */
 extern CnErr (*cn_cuda_fail)(CnErr code, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+/* Its cn_tensor_ref and cn_tensor_unref. */
+extern CnTensor *(*cn_cuda_ref)(CnTensor *t);
+extern void (*cn_cuda_unref)(CnTensor *t);
+
 /* Makes a GPU the calling thread's. */
 CnErr cn_cuda_use(int index);
 

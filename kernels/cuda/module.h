@@ -7,12 +7,14 @@
 
 #include "device/cuda.h"
 
-#define CN_CUDA_MODULE_VERSION 3 /* of this header, and so of ops.def and CnCall as far as the module reads them */
+#define CN_CUDA_MODULE_VERSION 4 /* of this header, and so of ops.def and CnCall as far as the module reads them */
 
 typedef struct CnCudaHost {
   int version; /* the caller's CN_CUDA_MODULE_VERSION */
   int ops;     /* rows of its ops.def */
   CnErr (*fail)(CnErr code, const char *format, ...) __attribute__((format(printf, 2, 3))); /* cn_fail */
+  struct CnTensor *(*ref)(struct CnTensor *t);                                              /* cn_tensor_ref */
+  void (*unref)(struct CnTensor *t);                                                        /* cn_tensor_unref */
 } CnCudaHost;
 
 /* The module's only symbol. NULL when there is nothing to run on, with one line of reason in `why`. */
