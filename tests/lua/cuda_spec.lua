@@ -25,9 +25,8 @@ local TYPES = { floats = { "f32", "f64" }, ["floats and bf16"] = { "f32", "f64",
 
 -- Rows that have no kernel on the GPU.
 local MISSING = {}
-for name in ([[conv2d lstm_gates lstm_cell max_pool2d avg_pool2d global_avg_pool2d batch_norm subsample2d
-  separable_block pointwise_block pointwise_blocks reduce_block conv_block pool_block add_block norm_factors sgd_step
-  adam_step]]):gmatch "%S+" do MISSING[name] = true end
+for name in ([[separable_block pointwise_block pointwise_blocks reduce_block conv_block pool_block add_block
+  norm_factors]]):gmatch "%S+" do MISSING[name] = true end
 
 -- ---------------------------------------------------------------- one application
 
