@@ -156,7 +156,7 @@ local function take_lines(run, lines)
     if phase == "change" then
       run.changes[#run.changes + 1] = {
         x = #run.epochs + 0.5, text = text(line.text) or "?", by = text(line.by), step = whole(line.step),
-        stage = index, epoch = epoch,
+        stage = index, epoch = epoch, failed = line.failed == true or nil, at = text(fields(line.time, scalar).at),
       }
     elseif phase == "derive" and stage then
       local values, time = values_of(line), fields(line.time, number)
@@ -270,7 +270,7 @@ end
 ---   epochs  { x, phase, epoch, stage, name, step, values, time, chosen }, x from 1; phases, their names
 ---   stages  { index, name, first, last (x of its epochs), genotype, validation_accuracy, test_accuracy, … }
 ---   cell    { genotype, label } of an evaluation;  front  { seen, aims, members }
----   changes { x, text, by, step, epoch } made by hand; moves, to other numbers of processes
+---   changes { x, text, by, step, epoch, failed, at } made by hand; moves, to other numbers of processes
 ---   problems, texts about what could not be read
 function folder.read(path)
   if type(path) ~= "string" or path == "" then

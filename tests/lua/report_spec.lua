@@ -136,7 +136,8 @@ T.describe("the report of a search", function()
                             "1m15s",
                             "12 epochs", "The best genotypes", "Accuracy", "Loss", "Reward", "Entropy", "normal nodes",
                             "1 : sep_conv_3x3", "Operations, normal cell", "Edges, reduction cell",
-                            "k\u{2212}2 \u{2192} 0", "Changed by hand", "weights.lr = 0.001 at step 110, by terminal",
+                            "k\u{2212}2 \u{2192} 0", "Changed by hand",
+                            "weights.lr = 0.001 at step 110, from the terminal",
                             "The cells of every stage", "Options, preset quick", "a processor",
                             "local x <const> = 1 & 2" } do
       T.contains(words, part)
@@ -186,6 +187,17 @@ T.describe("the report of a search", function()
     end
     cnas.file.remove_tree(folder .. "/genotypes")
     well_formed(page_of { folder })
+  end)
+
+  T.it("says of which stage the numbers are", function()
+    local folder = write_search(T.folder() .. "/run", { going = true })
+    local metrics = T.read(folder .. "/metrics.jsonl")
+    local derived = select(2, metrics:find '"phase":"derive","stage":2[^\n]*\n') -- and an epoch of stage 3
+    T.write(folder .. "/metrics.jsonl", metrics:sub(1, metrics:find("\n", metrics:find("\n", derived + 1) + 1)))
+    cnas.file.remove(folder .. "/genotypes/stage-3.json")
+    local words = words_of(page_of { folder })
+    T.contains(words, "50.0 % of the cell of stage 2")
+    T.contains(words, "The cell of stage 2, skip_connect")
   end)
 
   T.it("tells what could not be read", function()

@@ -66,15 +66,16 @@ function compare.groups(runs)
   return list
 end
 
---- What a run found in the end: numbers by name. Of a search, those of its last derived stage.
+--- What a run found in the end: numbers by name; of a search, those of its last derived stage, and that stage.
 function compare.results(run)
-  local found = {}
+  local found, derived = {}, nil
   for i = #run.stages, 1, -1 do
     local stage = run.stages[i]
     if stage.validation_accuracy then
       for _, key in ipairs { "validation_accuracy", "test_accuracy", "parameters", "macs", "latency" } do
         found[key] = stage[key]
       end
+      derived = stage
       break
     end
   end
@@ -89,7 +90,7 @@ function compare.results(run)
       end
     end
   end
-  return found
+  return found, derived
 end
 
 local columns = {
@@ -112,7 +113,7 @@ function compare.table(groups, places)
   local known, used = {}, {}
   for _, group in ipairs(groups) do
     for _, run in ipairs(group.runs) do
-      known[run] = compare.results(run)
+      known[run] = (compare.results(run))
       for name in pairs(known[run]) do used[name] = true end
     end
   end

@@ -67,13 +67,12 @@ end
 local function state(run) return html.span { class = "state " .. run.state, run.state } end
 
 local function facts_of(run)
-  local list, found = {}, compare.results(run)
-  local last = run.stages[#run.stages]
+  local list, found, stage = {}, compare.results(run)
   local function put(name, value, small) if value then list[#list + 1] = { name, value, small } end end
   local function form(name) return found[name] and numbers.form(name)(found[name]) end
   put("Top-1, best", form "top1", found.best_epoch and "after epoch " .. numbers.value(found.best_epoch))
   put("Top-5", form "top5")
-  put("Validation", form "validation_accuracy", last and ("of the cell of stage %d"):format(last.index))
+  put("Validation", form "validation_accuracy", stage and ("of the cell of stage %d"):format(stage.index))
   put("Test", form "test_accuracy", "of the same cell")
   put("Parameters", form "parameters", "of its network")
   put("Multiply-adds", form "macs", "of one image")
@@ -148,9 +147,13 @@ local function curves_of(run, about)
   if #run.changes > 0 then
     local list = { class = "changes" }
     for _, change in ipairs(run.changes) do
-      local where = change.step and (" at step %s"):format(numbers.count(change.step)) or ""
-      list[#list + 1] = html.li { html.code { change.text },
-                                  html.span { class = "soft", where, change.by and ", by " .. change.by or "" } }
+      local words = {}
+      if change.step then words[1] = "at step " .. numbers.count(change.step) end
+      if change.by then words[#words + 1] = "from the " .. (change.by == "attach" and "outside" or change.by) end
+      if change.at then words[#words + 1] = change.at:gsub("T", " "):gsub("Z$", " UTC") end
+      if change.failed then words[#words + 1] = "which ended with an error" end
+      list[#list + 1] = html.li { html.code { change.text }, " ",
+                                  html.span { class = "soft", table.concat(words, ", ") } }
     end
     out[#out + 1] = html.h3 { "Changed by hand" }
     out[#out + 1] = html.ol(list)

@@ -197,7 +197,8 @@ figcaption { font-size: 0.9rem; }
 .cell.down { display: none; max-height: 34rem; }
 details > summary { cursor: pointer; color: var(--link); } details.text { margin-top: 0.4rem; font-size: 0.92em; }
 .problems { border-left: 3px solid var(--change); padding: 0.1rem 0 0.1rem 0.9rem; margin: 0.8rem 0; }
-ol.changes { padding-left: 1.4rem; } ol.changes li::marker { color: var(--change); font-weight: 700; }
+ol.changes { padding-left: 1.4rem; } ol.changes code { white-space: pre-wrap; }
+ol.changes li::marker { color: var(--change); font-weight: 700; }
 footer { max-width: 72rem; margin: 2.5rem auto 0; padding: 0.8rem 1.25rem 2rem; color: var(--soft); font-size: 0.85rem;
   border-top: 1px solid var(--rule); }
 @media (max-width: 46rem) {
