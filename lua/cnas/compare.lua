@@ -112,6 +112,13 @@ local function results(a, b)
   return out
 end
 
+-- The files of the recipe, and modules beside it, that are not the same in both.
+local function sources(a, b)
+  local names = a.source ~= b.source and { "recipe.lua" } or {}
+  for _, row in ipairs(fields(a.modules, b.modules)) do names[#names + 1] = "modules/" .. row.name end
+  return names
+end
+
 -- Changes by hand that one run has had and the other not, or not at the same place.
 local function changes(a, b)
   local function texts(run)
@@ -135,12 +142,12 @@ local function any_counts(rows)
   return false
 end
 
---- What differs: { same, a, b (about each), options, machine (rows { name, a, b, counts }), recipe_differs, changes,
+--- What differs: { same, a, b (about each), options, machine (rows { name, a, b, counts }), sources (files), changes,
 --- numbers, results }. `same` is whether nothing does that counts.
 return function(a, b)
   local out = {
     a = about(a), b = about(b), options = fields(a.options, b.options, harmless.options),
-    machine = fields(a.machine, b.machine, harmless.machine), recipe_differs = a.source ~= b.source,
+    machine = fields(a.machine, b.machine, harmless.machine), sources = sources(a, b),
     changes = changes(a, b), numbers = numbers(a, b), results = results(a, b),
   }
   for side, run in pairs { a = a, b = b } do
@@ -149,7 +156,7 @@ return function(a, b)
     end
   end
   local n = out.numbers
-  out.same = not (any_counts(out.options) or any_counts(out.machine) or out.recipe_differs or out.changes.differ
+  out.same = not (any_counts(out.options) or any_counts(out.machine) or #out.sources > 0 or out.changes.differ
     or n.different > 0 or n.more_a > 0 or n.more_b > 0 or #out.results.rows > 0 or #out.results.stages > 0)
   return out
 end

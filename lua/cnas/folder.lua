@@ -14,7 +14,7 @@ local args = require "cnas.args"
 
 local folder = {}
 
-local MOST = { json = 4 << 20, metrics = 256 << 20, recipe = 1 << 20 } -- bytes
+local MOST = { json = 4 << 20, metrics = 256 << 20, recipe = 1 << 20, modules = 200 } -- bytes; files
 local MOST_CHOICES = 500 -- operations, or edges, that an epoch chose among
 
 -- Values of files -----------------------------------------------------------------------------------------------------
@@ -266,7 +266,7 @@ end
 ---   folder, name (its last part), kind ("search", "evaluation" or "run"), state ("complete", "running", "stopped"),
 ---   holder (the process that holds it, when running), recipe, preset, options, origins (of options that are no
 ---   defaults: "given" or "preset"), machine, started, finished, seconds, memory; results, as the recipe gave them
----   to run:finish; source, the recipe's text;
+---   to run:finish; source, the recipe's text; modules, texts of those beside it;
 ---   epochs  { x, phase, epoch, stage, name, step, values, time, chosen }, x from 1; phases, their names
 ---   stages  { index, name, first, last (x of its epochs), genotype, validation_accuracy, test_accuracy, … }
 ---   cell    { genotype, label } of an evaluation;  front  { seen, aims, members }
@@ -280,7 +280,7 @@ function folder.read(path)
   if cnas.file.exists(path) ~= "folder" then args.fail("data", "%s: expected a run's folder, there is none", path) end
   local run = {
     folder = path, name = name_of(path), problems = {}, epochs = {}, phases = {}, stages = {},
-    changes = {}, moves = {},
+    changes = {}, moves = {}, modules = {},
   }
   local asked, holder = pcall(cnas.file.holder, path)
   if asked and holder then run.state, run.holder = "running", holder end
@@ -290,6 +290,9 @@ function folder.read(path)
   take_front(run)
   take_summary(run)
   run.source = content(run, "recipe.lua", MOST.recipe)
+  for i, name in ipairs(names_in(run, "modules")) do
+    if i <= MOST.modules then run.modules[name] = content(run, "modules/" .. name, MOST.recipe) end
+  end
   if not run.has_config and #run.epochs == 0 and #run.stages == 0 and not run.cell then
     args.fail("data", "%s is no run's folder: it has no config.json, and nothing else that a run writes", path)
   end

@@ -81,10 +81,26 @@ local function machine()
   return about
 end
 
+-- Copies the recipe to recipe.lua in the run's folder, and the modules that it has loaded from beside itself to
+-- modules/NAME.lua: what the run is made of, but for the library.
+local function keep_sources(folder, path)
+  cnas.file.copy(path, folder .. "/recipe.lua")
+  local beside, library = (path:match "^(.*)/[^/]*$" or ".") .. "/", cnas.home and cnas.home .. "/lua/"
+  for _, name in ipairs(args.keys(package.loaded)) do
+    local file = type(name) == "string" and rawget(_G, name) == nil and package.searchpath(name, package.path)
+    local own = file and file:sub(1, #beside) == beside and not (library and file:sub(1, #library) == library)
+    if own and not name:find "/" then
+      cnas.file.mkdir(folder .. "/modules")
+      cnas.file.copy(file, ("%s/modules/%s.lua"):format(folder, name))
+    end
+  end
+end
+
 -- The record of a process that writes nothing.
 local silent = setmetatable({ lines = 0, kept = {} }, Record)
 for _, name in ipairs { "add", "json", "draw" } do
   silent[name] = function() end
 end
 
-return { open = open, silent = silent, resident_peak = resident_peak, machine = machine }
+return { open = open, silent = silent, resident_peak = resident_peak, machine = machine,
+         keep_sources = keep_sources }

@@ -22,7 +22,7 @@ Run.__index = Run
 -- The run folder ------------------------------------------------------------------------------------------------------
 
 local folders = { "checkpoints", "genotypes", "drawings", "weights" }
-local files = { "metrics.jsonl", "summary.json", "pareto.json", "recipe.lua" }
+local files = { "metrics.jsonl", "summary.json", "pareto.json", "recipe.lua", "modules" } -- modules: a folder, if any
 
 -- What lies in the folder besides the lock and temporary files.
 local function entries(folder)
@@ -75,7 +75,7 @@ local function start(self, opt)
   local values, preset, origins = options.record(opt)
   local source = source_of(self.recipe)
   for _, name in ipairs(folders) do cnas.file.mkdir(self.folder .. "/" .. name) end
-  if source then cnas.file.copy(source, self.folder .. "/recipe.lua") end
+  if source then record.keep_sources(self.folder, source) end
   cnas.file.write(self.folder .. "/config.json", cnas.json.encode({
     recipe = self.recipe, options = values, origins = origins, preset = preset, machine = record.machine(),
     started = os.date("!%Y-%m-%dT%H:%M:%SZ"),

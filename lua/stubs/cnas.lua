@@ -3119,7 +3119,7 @@ function cnas.options.record(options) end
 ---@param where string
 function cnas.options.restore(options, record, where) end
 
----What differs between two runs, as `cnas.folder.read` gives them: { same, a, b, options, machine, recipe_differs, changes, numbers, results }, which `cnas diff` prints. `same` is whether nothing differs that counts: not times, threads, nor where a run lies.
+---What differs between two runs, as `cnas.folder.read` gives them: { same, a, b, options, machine, sources, changes, numbers, results }, which `cnas diff` prints. `same` is whether nothing differs that counts: not times, threads, nor where a run lies.
 ---@param a table
 ---@param b table
 ---@return table

@@ -125,6 +125,8 @@ T.describe("cnas new", function()
     T.contains(out, "stage 3 of 3")
     T.contains(out, "everything is in runs/search")
     T.contains(T.read(project .. "/runs/search/genotypes/stage-3.json"), "validation_accuracy")
+    T.equal(cnas.file.list(project .. "/runs/search/modules"), { "parts.lua" }) -- what the run was made of
+    T.equal(T.read(project .. "/runs/search/modules/parts.lua"), T.read(project .. "/parts.lua"))
     status, out = T.run { "search.lua", "--resume", cwd = project }
     T.equal(status, 0)
     T.contains(out, "is complete")

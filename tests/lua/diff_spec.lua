@@ -81,6 +81,24 @@ T.describe("cnas diff", function()
     T.contains(out, "  -local b = 2\n  +local b = 3\n")
   end)
 
+  T.it("shows the modules beside the recipe too, and those that one of them lacks", function()
+    local folder = T.folder()
+    for _, name in ipairs { "a", "b" } do
+      make(folder .. "/" .. name)
+      cnas.file.mkdir(folder .. "/" .. name .. "/modules")
+      T.write(folder .. "/" .. name .. "/modules/same.lua", "return 1\n")
+      T.write(folder .. "/" .. name .. "/modules/parts.lua", ("return %q\n"):format(name))
+    end
+    T.write(folder .. "/b/modules/new.lua", "return 7\n")
+    local status, out = T.run { "diff", "a", "b", cwd = folder }
+    T.equal(status, 8)
+    T.contains(out, '  -return "a"\n  +return "b"\n')
+    T.contains(out, "  +++ b/modules/new.lua\n")
+    T.equal(out:find("same.lua", 1, true), nil)
+    status, out = T.run { "diff", "a", "b", "--json", cwd = folder }
+    T.equal({ status, cnas.json.decode(out).sources }, { 8, { "modules/new.lua", "modules/parts.lua" } })
+  end)
+
   T.it("says where numbers part, and tells two that are near apart", function()
     local out = different(function(run) run.lines[2].loss = 2.25 + 2 ^ -51 end)
     T.contains(out, "part at stage 1, search epoch 2, steps 11 to 20 (line 2 of 3; 1 differ)")

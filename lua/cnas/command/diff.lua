@@ -31,18 +31,19 @@ end
 local a, b = read(opt.first), read(opt.second)
 local result = cnas.compare(a, b)
 
--- What the program diff says about the recipes; nil when there is no such program.
-local function recipe_lines()
-  if not result.recipe_differs or not a.source or not b.source then return nil end
+-- What the program diff says about the files of the recipes; nothing when there is no such program.
+local function source_lines()
   local function quoted(path) return "'" .. path:gsub("'", "'\\''") .. "'" end
-  local pipe <close> = io.popen(("LC_ALL=C diff -u --label a/recipe.lua --label b/recipe.lua -- %s %s 2>/dev/null")
-    :format(quoted(a.folder .. "/recipe.lua"), quoted(b.folder .. "/recipe.lua")))
   local lines = {}
-  for line in pipe:lines() do lines[#lines + 1] = line end
-  return #lines > 0 and lines or nil
+  for _, name in ipairs(result.sources) do
+    local pipe <close> = io.popen(("LC_ALL=C diff -uN --label %s --label %s -- %s %s 2>/dev/null"):format(
+      quoted("a/" .. name), quoted("b/" .. name), quoted(a.folder .. "/" .. name), quoted(b.folder .. "/" .. name)))
+    for line in pipe:lines() do lines[#lines + 1] = line end
+  end
+  return lines
 end
 
-result.recipe = recipe_lines()
+result.source_lines = source_lines()
 if opt.json then
   print(cnas.json.encode(result, { indent = true }))
   os.exit(result.same and 0 or DIFFERENT, true)
@@ -109,18 +110,17 @@ end
 if section("options", #result.options > 0) then of_fields(result.options, dashed) end
 if section("versions and machine", #result.machine > 0) then of_fields(result.machine) end
 
-if section("recipe", result.recipe_differs) then
+if section("recipe", #result.sources > 0) then
   local most = opt.all and math.huge or 60
-  for i, line in ipairs(result.recipe or {}) do
+  for i, line in ipairs(result.source_lines) do
     if i > most then
-      put(("  … %d more lines (--all)"):format(#result.recipe - most))
+      put(("  … %d more lines (--all)"):format(#result.source_lines - most))
       break
     end
     put("  " .. line)
   end
-  if not result.recipe then
-    put(a.source and b.source and "  they differ; with the program diff installed you would see how"
-        or "  one of them has no recipe.lua")
+  if #result.source_lines == 0 then
+    put("  " .. table.concat(result.sources, ", ") .. ": they differ; the program diff would show how")
   end
 end
 
