@@ -17,6 +17,7 @@ local function check(name, path, prepare)
   T.describe(name, function()
     local blocks, state = document.blocks(T.read(path), path:match "[^/]*$"), nil
     T.it("runs from its first block to its last", function()
+      if os.getenv "ASAN_OPTIONS" then T.skip("with sanitizers its searches would take an hour") end
       state = document.state(blocks)
       if prepare then prepare(state.folder) end
       for _, block in ipairs(blocks) do document.run(state, block) end
