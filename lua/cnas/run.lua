@@ -289,7 +289,9 @@ end
 
 --- Stops at the user's wish; the newest checkpoint is where it goes on.
 function Run:stop()
-  local text = ("stopped at %s; go on with: cnas %s -o %s --resume"):format(self:place(), self.recipe or "RECIPE",
+  self.stops = self.steered ~= nil -- a text that was typed says so: when it is done
+  if self.stops then return end
+  local text = ("stopped at %s; go on with: cnas %s -o %s --resume"):format(self:where(), self.recipe or "RECIPE",
     self.folder)
   self:close_door(text)
   args.fail_with("interrupted", { quiet = not self.writes }, text)

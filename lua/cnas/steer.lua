@@ -136,11 +136,17 @@ end
 
 -- Standing still ------------------------------------------------------------------------------------------------------
 
+local function no_exit()
+  args.fail("usage", "os.exit would end the run as it stands: :stop saves and stops it, :leave leaves it alone")
+end
+
 -- Calls f(names) while the run stands still; `by` is who speaks.
 local function while_still(run, by, f)
-  local outer = repl.session()
+  local outer, exit = repl.session(), os.exit
   run.steered = by
+  rawset(os, "exit", no_exit)
   local good, e = pcall(f, run:names(by))
+  rawset(os, "exit", exit)
   run.steered = nil
   repl.session(outer)
   if not good then error(e, 0) end
@@ -186,11 +192,18 @@ function steer:look_inside()
   return stops
 end
 
+--- The place in words, also between two stages.
+function steer:where()
+  local place = self:place()
+  return place ~= "" and place or "the end of a stage"
+end
+
 --- Asks at the terminal what Ctrl-C was meant to be. Whether the run is to stop; a second Ctrl-C says so too.
 function steer:menu(may_look)
   local question = may_look and "(s)ave and stop, (c)ontinue, (l)ook inside? " or "(s)top, (c)ontinue? "
   self.progress:clear()
-  io.stdout:write("\n", self:place(), "\n")
+  io.stdout:write("\n", self:where(), "\n")
+  console.forget_typed()
   while true do
     cnas.clear_interrupt()
     local started = cnas.clock()

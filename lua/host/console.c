@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <termios.h>
 #include <unistd.h>
 #include <zlib.h>
 
@@ -36,6 +37,13 @@ static int push_line(lua_State *L, Line line) {
 /* ask(prompt) -> a line from the terminal or the pipe, or nil and "end" or "interrupted". */
 static int ask(lua_State *L) {
   return push_line(L, host_read_line(L, luaL_checkstring(L, 1), isatty(STDIN_FILENO)));
+}
+
+/* forget_typed(): what was typed before it was asked for is no answer. */
+static int forget_typed(lua_State *L) {
+  (void)L;
+  tcflush(STDIN_FILENO, TCIFLUSH);
+  return 0;
 }
 
 /* line(prompt, before) -> the same with the editor, where there is one; `before` are the lines of the chunk so far. */
@@ -180,6 +188,7 @@ static int checksum(lua_State *L) {
 
 int host_open_console(lua_State *L) {
   static const luaL_Reg functions[] = {
+    { "forget_typed", forget_typed },
     { "here", here },         { "ask", ask },       { "line", line },         { "typed", host_typed },
     { "limit", limit },  { "caught", caught }, { "checksum", checksum }, { NULL, NULL },
   };

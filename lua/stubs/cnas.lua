@@ -3264,7 +3264,7 @@ function Run:save() end
 ---@param now? boolean
 function Run:pause(now) end
 
----Ends the run, as Ctrl-C does; the newest checkpoint is where it goes on.
+---Ends the run, as :stop does; the newest checkpoint is where it goes on.
 function Run:stop() end
 
 ---What is in a run's folder: `kind` ("search", "evaluation", "run"), `state` ("complete", "running", "stopped"), `options`, `machine`, `epochs`, `stages` with their genotypes, `cell`, `front`, `changes` made by hand, and more (lua/cnas/folder.lua lists it). Nothing in the folder is trusted; what could not be read is told in `problems`. An error when there is no run.

@@ -257,6 +257,7 @@ T.describe("the names of a recipe that stands still", function()
       T.equal(#run.changes, 3) -- what failed changed nothing
       T.equal(typed(run, ":changes"):match "diary.*", "diary.list[1] = 4.5\n")
       T.contains(typed(run, "for _ in run:epochs('more', 2) do end"), "none of its loops can begin here")
+      T.contains(typed(run, "os.exit()"), "os.exit would end the run as it stands: :stop saves and stops it")
       T.contains(typed(run, "x = )"), "input:1: unexpected symbol near ')'")
       T.contains(typed(run, ":chnges"), "did you mean 'changes'?")
     end)
@@ -543,6 +544,10 @@ T.describe("cnas attach", function()
     T.contains(err, "RUN is missing")
     T.write(folder .. "/config.json", "{}")
     fails(folder, 3, "no run is at work in " .. folder)
+    do
+      local lock <close> = cnas.file.lock(folder) -- luacheck: ignore 211
+      fails(folder, 3, "the run in " .. folder .. " is at work (process ")
+    end
     T.write(folder .. "/summary.json", "{}")
     fails(folder, 3, "the run in " .. folder .. " is complete")
   end)

@@ -36,6 +36,9 @@ local function explain(why)
     fail("io", "the run in %s is another user's: only who started a run can attach to it", folder)
   elseif not has "config.json" then
     fail("usage", "%s holds no run (no config.json)", folder)
+  elseif cnas.file.holder(folder) then
+    fail("io", "the run in %s is at work (%s) and does not listen here: attach on its machine", folder,
+         cnas.file.holder(folder))
   elseif why == "none" and has "summary.json" then
     fail("io", "the run in %s is complete: there is nothing to attach to", folder)
   elseif why == "none" or why == "stale" then
@@ -82,7 +85,8 @@ end
 
 local waiting = "(waiting for the run to come to its next batch; Ctrl-C gives up)"
 
-local function no_answer()
+local function no_answer(reason)
+  if reason == "interrupted" then fail("interrupted", "interrupted") end
   fail("io", "the run in %s did not come to its next batch within %g seconds: it measures or saves, perhaps; "
        .. "--patience SECONDS waits longer", opt.run, opt.patience)
 end
@@ -94,20 +98,16 @@ local function run(text)
   if not answer and reason == "interrupted" then
     cnas.clear_interrupt()
     say { interrupt = true } -- whatever comes interrupts
-    answer = hear(opt.patience, waiting)
-    cnas.clear_interrupt()
+    answer, reason = hear(opt.patience, waiting)
   end
-  if not answer then no_answer() end
+  if not answer then no_answer(reason) end
   io.stdout:write(answer.output)
   io.stdout:flush()
   return answer.good
 end
 
 local greeting, reason = hear(opt.patience, waiting)
-if not greeting then
-  if reason == "interrupted" then fail("interrupted", "interrupted") end
-  no_answer()
-end
+if not greeting then no_answer(reason) end
 
 if opt.execute then os.exit(run(opt.execute) and 0 or 1, true) end
 
@@ -146,7 +146,8 @@ if columns then
 end
 while true do
   local text, ended = read_text()
-  if not text and ended == "end" or text == ":leave" then break end
+  if not text and ended == "end" or text == ":leave" or cnas.interrupted() == "SIGTERM" then break end
+  if not text and columns then io.stdout:write("^C\n") end
   cnas.clear_interrupt()
   if text and text:match "%S" then run(text) end
 end
