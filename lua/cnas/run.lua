@@ -151,7 +151,7 @@ local function open(opt)
   if opt.threads then cnas.threads(opt.threads) end
   self.record = self.writes and record.open(folder, self.loaded and self.loaded.about.lines or 0,
                                             self.loaded and self.step) or record.silent
-  self:take_up_changes(news.replay)
+  self:decide_about_changes(news.replay)
   self:open_door()
   return self
 end
@@ -173,7 +173,7 @@ function Run:go_on(about, states, path)
   self.loaded = { about = about, states = states, path = path }
   self.target, self.step, self.passes = position, about.step, about.passes
   self:take_part(about.processes)
-  self.changes = about.changes or {}
+  self:take_changes(about.changes, path)
   self.last_checkpoint = path
 end
 
@@ -280,6 +280,8 @@ end
 --- A place between two batches: lets people in who want to look or to change something (see steer.lua), saves when the
 --- time has come, and stops when the user asked for it: all processes at the same place.
 function Run:pause(now)
+  if self.steered then return end -- a text that was typed
+  if self.without then self:go_without_changes() end
   local due = now or cnas.clock() - self.saved_at >= (self.opt.save_every or 600)
   local stops, saves, serves = self:agree(self:asked_to_stop(true), due, self:visited())
   if serves then stops = self:serve() or stops end

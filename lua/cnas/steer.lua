@@ -296,10 +296,39 @@ end
 
 -- Going on ------------------------------------------------------------------------------------------------------------
 
+-- A text with what moves the cursor, changes colours or turns the direction of writing shown as the bytes it is: who is
+-- asked whether a text may run must see all of it.
+local function visible(text)
+  local function bytes(c) return (c:gsub(".", function(byte) return ("\\%03d"):format(byte:byte()) end)) end
+  for _, pattern in ipairs { "[\0-\8\11-\31\127]", "\194[\128-\159]", "\226\128[\142\143\168-\174]",
+                             "\226\129[\166-\169]" } do
+    text = text:gsub(pattern, bytes)
+  end
+  return text
+end
+
 --- "step 240: reward = …", as it is listed.
 function steer.change_text(_, change)
   return ("  step %d%s: %s%s"):format(change.step, change.by == "resume" and "" or ", by " .. change.by,
-    change.text:gsub("\n", "\n    "), change.failed and "  (failed)" or "")
+    visible(change.text):gsub("\n", "\n    "), change.failed and "  (failed)" or "")
+end
+
+local function is_change(change)
+  if type(change) ~= "table" or type(change.text) ~= "string" or math.type(change.step) ~= "integer"
+    or type(change.position) ~= "table"
+    or not (change.by == "terminal" or change.by == "attach" or change.by == "resume") then return false end
+  for _, pair in ipairs(change.position) do
+    if type(pair) ~= "table" or math.type(pair[1]) ~= "integer" or math.type(pair[2]) ~= "integer" then return false end
+  end
+  return true
+end
+
+--- Takes the list of changes out of a checkpoint, which may say anything.
+function steer:take_changes(list, path)
+  self.changes = list or {}
+  local good = type(self.changes) == "table"
+  for _, change in ipairs(good and self.changes or {}) do good = good and is_change(change) end
+  if not good then args.fail("data", "%s: its list of changes by hand is not one", path) end
 end
 
 -- Those that a resumed run lacks: made since the recipe's own definitions were last in force.
@@ -314,8 +343,9 @@ end
 local function asks_to_replay(run)
   if not (has_console and console.here()) then return false end
   while true do
-    local answer = console.ask(("make them again? They are code in %s: only if it is your own run. (y)es, (n)o? ")
+    local answer, why = console.ask(("make them again? They are code in %s: only if it is your own run. (y)es, (n)o? ")
       :format(run.folder))
+    if why == "interrupted" then args.fail("interrupted", "interrupted: the run in %s is as it was", run.folder) end
     answer = (answer or "n"):lower()
     if answer == "y" or answer == "yes" then return true end
     if answer == "n" or answer == "no" then return false end
@@ -337,12 +367,17 @@ function steer:recall_changes()
   return false
 end
 
---- The record is open: the changes will be made again, or that they are not is noted.
-function steer:take_up_changes(replay)
+--- What was decided about the changes that a resumed run lacks: they will be made again on the way to its place, or
+--- that they are not is noted when it has come there.
+function steer:decide_about_changes(replay)
   local list = lacking(self.changes)
-  if #list == 0 then return end
-  if replay then self.lacking = list
-  else self:note_change("-- the recipe's own definitions and options are in force again", "resume") end
+  self.lacking, self.without = #list > 0 and replay and list or nil, #list > 0 and not replay
+end
+
+--- The run goes on without its changes.
+function steer:go_without_changes()
+  self.without = nil
+  self:note_change("-- the recipe's own definitions and options are in force again", "resume")
 end
 
 -- Whether a change belongs in front of the loops' way at that depth: the run was elsewhere there when it was made.

@@ -21,15 +21,17 @@ static void start(Terminal *t, const char *const arguments[]) {
   terminal_open(t, (char **)argv, environment);
 }
 
-/* A small search in the test's folder: epochs of a second or so; ten of them, so that it does not end by itself. */
-static void search(Terminal *t) {
+/* A small search in the test's folder: short epochs, so many of them. */
+static void search_for(Terminal *t, const char *epochs, const char *samples) {
   snprintf(run_folder, sizeof run_folder, "%s/run", scratch_folder);
   snprintf(log_file, sizeof log_file, "%s/run/metrics.jsonl", scratch_folder);
   start(t, (const char *[]){ "recipes/curriculum_search.lua", "--preset", "quick", "--train-images", "600", "--channels",
-                             "3", "--layers", "3", "--batch", "12", "--epochs", "10", "--derive-images", "24", "-o",
-                             run_folder, NULL });
+                             "3", "--layers", "3", "--batch", "12", "--epochs", epochs, "--derive-samples", samples,
+                             "--derive-images", "24", "-o", run_folder, NULL });
   terminal_wait(t, "warm-up 1/1");
 }
+
+static void search(Terminal *t) { search_for(t, "10", "10"); }
 
 static void interrupt(Terminal *t) {
   terminal_type(t, CONTROL('C'));
@@ -70,6 +72,7 @@ static void control_c_asks_and_the_run_goes_on_or_stops(void **state) {
   Terminal t;
   (void)state;
   search(&t);
+  terminal_type(&t, "s" ENTER); /* in front of the question: no answer to it */
   interrupt(&t);
   answer(&t, "what?");
   terminal_wait(&t, MENU);
@@ -91,6 +94,35 @@ static void a_second_control_c_saves_and_stops(void **state) {
   terminal_wait(&t, "resuming");
   terminal_wait(&t, "search 1/10");
   stop(&t);
+}
+
+static void a_signal_at_the_question_saves_and_stops(void **state) {
+  Terminal t;
+  (void)state;
+  search(&t);
+  interrupt(&t);
+  kill(t.pid, SIGTERM);
+  terminal_wait(&t, "go on with: cnas");
+  assert_int_equal(terminal_close(&t), 5);
+}
+
+/* Between the epochs of two stages nothing can be saved: there is nothing to be changed. */
+static void a_cell_is_derived_or_not(void **state) {
+  Terminal t;
+  (void)state;
+  search_for(&t, "0", "400");
+  terminal_wait(&t, "deriving: ");
+  terminal_type(&t, CONTROL('C'));
+  terminal_wait(&t, "(s)top, (c)ontinue? ");
+  answer(&t, "l");
+  terminal_wait(&t, "(s)top, (c)ontinue? ");
+  answer(&t, "c");
+  terminal_wait(&t, "deriving: ");
+  terminal_type(&t, CONTROL('C'));
+  terminal_wait(&t, "(s)top, (c)ontinue? ");
+  answer(&t, "s");
+  terminal_wait(&t, "go on with: cnas");
+  assert_int_equal(terminal_close(&t), 5);
 }
 
 static void the_end_of_the_input_goes_on(void **state) {
@@ -232,6 +264,8 @@ int main(void) {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, scratch_setup, scratch_teardown)
     TEST(control_c_asks_and_the_run_goes_on_or_stops),
     TEST(a_second_control_c_saves_and_stops),
+    TEST(a_signal_at_the_question_saves_and_stops),
+    TEST(a_cell_is_derived_or_not),
     TEST(the_end_of_the_input_goes_on),
     TEST(a_second_control_c_within_a_batch_interrupts_at_once),
     TEST(what_is_changed_inside_is_kept),

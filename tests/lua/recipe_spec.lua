@@ -175,7 +175,7 @@ T.describe("the curriculum search", function()
     T.equal(status, 4)
     T.truthy(err:find("stage 1 of 1 %(everything%), warm%-up epoch 1, step %d+ %(batch %d+%)"), err)
     folder = T.folder() .. "/run"
-    local source = T.read(recipe):gsub("local logits = net%(x, sample%(%)%)",
+    local source = T.read(recipe):gsub("local logits = net%b()",
                                        "%0\n    if run.step == 4 then logits = logits * (0 / 0) end")
     local mine = T.write(T.folder() .. "/mine.lua", source)
     local words = { mine, "-o", folder, "--grow", "fix" }

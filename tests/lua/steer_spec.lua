@@ -199,6 +199,58 @@ T.describe("a run that is changed by hand", function()
   end)
 end)
 
+T.describe("a checkpoint's list of changes", function()
+  -- The folder of a stopped run whose newest checkpoint has this list instead.
+  local function folder_with(list)
+    local folder = T.folder()
+    T.raises("^stop here", count, folder, { [3] = "scale = 2" }, {}, function(n)
+      if n == 5 then error("stop here", 0) end
+    end)
+    local names = cnas.file.list(folder .. "/checkpoints")
+    local path = folder .. "/checkpoints/" .. names[#names]
+    local tensors, metadata = cnas.safetensors.load(path)
+    local about = cnas.json.decode(metadata["cnas.run"])
+    about.changes = list
+    metadata["cnas.run"] = cnas.json.encode(about)
+    local entries = {}
+    for name, tensor in pairs(tensors) do entries[#entries + 1] = { name = name, tensor = tensor } end
+    cnas.safetensors.save(path, entries, metadata)
+    return folder
+  end
+
+  T.it("from elsewhere is not run unasked, and shown as it is", function()
+    local mark = T.folder() .. "/was-here"
+    local text = "io.open('" .. mark .. "', 'w'):close() --\27[2K\u{9b}2J\u{202e}harmless"
+    local folder = folder_with { { text = text, by = "attach", step = 1, position = { { 1, 1 } } } }
+    local _, said = count(folder, {}, { resume = true })
+    T.equal(cnas.file.exists(mark), false)
+    T.contains(said, "'w'):close() --\\027[2K\\194\\1552J\\226\\128\\174harmless\n")
+    count(folder_with { { text = text, by = "attach", step = 1, position = { { 1, 1 } } } }, {},
+          { resume = true, replay = true })
+    T.equal(cnas.file.exists(mark), "file")
+  end)
+
+  T.it("that is none is an error", function()
+    for _, list in ipairs { "text", { "text" }, { {} }, { { text = 1, by = "attach", step = 1, position = {} } },
+                            { { text = "a", by = "magic", step = 1, position = {} } },
+                            { { text = "a", by = "attach", step = 1.5, position = {} } },
+                            { { text = "a", by = "attach", step = 1, position = { 1 } } },
+                            { { text = "a", by = "attach", step = 1, position = { { 1, "b" } } } } } do
+      local e = T.raises("its list of changes by hand is not one", count, folder_with(list), {}, { resume = true })
+      T.equal(e.code, "data")
+    end
+  end)
+
+  T.it("stays as it is when a complete run is resumed", function()
+    local folder = T.folder()
+    count(folder, script)
+    local before = T.read(folder .. "/metrics.jsonl")
+    local _, said = count(folder, {}, { resume = true })
+    T.contains(said, "is complete")
+    T.equal(T.read(folder .. "/metrics.jsonl"), before)
+  end)
+end)
+
 T.describe("the names of a recipe that stands still", function()
   -- A run that stands still within a function within a function, both with variables.
   local function standing(f)
@@ -257,6 +309,7 @@ T.describe("the names of a recipe that stands still", function()
       T.equal(#run.changes, 3) -- what failed changed nothing
       T.equal(typed(run, ":changes"):match "diary.*", "diary.list[1] = 4.5\n")
       T.contains(typed(run, "for _ in run:epochs('more', 2) do end"), "none of its loops can begin here")
+      T.equal(typed(run, "run:pause(true)"), "")
       T.contains(typed(run, "os.exit()"), "os.exit would end the run as it stands: :stop saves and stops it")
       T.contains(typed(run, "x = )"), "input:1: unexpected symbol near ')'")
       T.contains(typed(run, ":chnges"), "did you mean 'changes'?")
