@@ -99,7 +99,7 @@ end
 
 -- What was found: for each stage, and at the end.
 local function results(a, b)
-  local out = { stages = {}, rows = fields(a.results, b.results) }
+  local out = { stages = {}, rows = fields(a.results, b.results), cell = choices(a.cell or {}, b.cell or {}) }
   for i = 1, math.max(#a.stages, #b.stages) do
     local left, right = a.stages[i] or {}, b.stages[i] or {}
     local rows = {}
@@ -119,12 +119,17 @@ local function sources(a, b)
   return names
 end
 
--- Changes by hand that one run has had and the other not, or not at the same place.
+-- Changes by hand, and moves to another number of processes, that one run has had and the other not, or not at the
+-- same place.
 local function changes(a, b)
   local function texts(run)
     local of = {}
     for _, change in ipairs(run.changes) do
       of[#of + 1] = ("step %s: %s"):format(change.step or "?", change.text)
+    end
+    for _, move in ipairs(run.moves) do
+      of[#of + 1] = ("step %.0f: went on with %.0f processes instead of %.0f"):format(move.step or 0,
+        move.processes or 0, move.before or 0)
     end
     return of
   end
@@ -157,6 +162,7 @@ return function(a, b)
   end
   local n = out.numbers
   out.same = not (any_counts(out.options) or any_counts(out.machine) or #out.sources > 0 or out.changes.differ
-    or n.different > 0 or n.more_a > 0 or n.more_b > 0 or #out.results.rows > 0 or #out.results.stages > 0)
+    or n.different > 0 or n.more_a > 0 or n.more_b > 0 or #out.results.rows > 0 or #out.results.cell > 0
+    or #out.results.stages > 0)
   return out
 end

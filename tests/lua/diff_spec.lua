@@ -135,6 +135,24 @@ T.describe("cnas diff", function()
     T.contains(out, "numbers: the same in all 3 lines")
   end)
 
+  T.it("compares evaluations: the cell, the results, and where they went on with other processes", function()
+    local folder = T.folder()
+    for i, name in ipairs { "a", "b" } do
+      make(folder .. "/" .. name, function(run)
+        run.lines = { { phase = "train", epoch = 1, step = 10, loss = 2.5, top1 = 0.5 } }
+        if i == 2 then run.config.changes = { { step = 7, processes = 2, before = 1 } } end
+      end)
+      T.shell("rm " .. folder .. "/" .. name .. "/genotypes/*")
+      T.write(folder .. "/" .. name .. "/genotypes/cell.json", cnas.json.encode(genotypes[i]))
+      T.write(folder .. "/" .. name .. "/summary.json", cnas.json.encode { results = { top1 = 0.5 + i / 8 } })
+    end
+    local status, out = T.run { "diff", "a", "b", cwd = folder }
+    T.equal(status, 8)
+    T.truthy(out:find "top1 +0.625 +0.75\n")
+    T.truthy(out:find "the cell that was trained\n +normal 2 +skip_connect 1 to 2 +dil_conv_3x3 0 to 2\n")
+    T.contains(out, "  b  step 7: went on with 2 processes instead of 1\n")
+  end)
+
   T.it("gives all of it as JSON", function()
     local status, out = compare(function(run) run.lines[2].loss = 7 end, "--json")
     T.equal(status, 8)

@@ -120,6 +120,26 @@ T.describe("onnx.export", function()
     end
   end)
 
+  T.it("writes what a layer that is a Lua function computes, with a gradient of its own or not", function()
+    with_onnx()
+    local swish = cnas.op {
+      name = "swish",
+      forward = function(ctx, x)
+        ctx.x = x
+        return x * x:sigmoid()
+      end,
+      backward = function(_, gradient) return gradient end,
+    }
+    for _, f in ipairs { swish, function(x) return x * x:sigmoid() end } do
+      local net = cnas.nn.sequential {
+        cnas.nn.conv2d { inp = 3, out = 4, kernel = 3, padding = 1 }, cnas.nn.apply(f), cnas.nn.global_avg_pool(),
+        cnas.nn.linear { inp = 4, out = 10 },
+      }
+      local path = T.folder() .. "/net.onnx"
+      T.truthy(cnas.onnx.export(path, net:train(false), { size = 8 }).difference < 1e-5)
+    end
+  end)
+
   T.it("names the operation that normalises by the batch's statistics", function()
     local nn = cnas.nn
     local space = cnas.space { "skip_connect", mine = function(o)

@@ -85,7 +85,7 @@ local function of_fields(rows, name_of)
       return exact(row[side]) .. (origin and origin ~= "given" and (" (%s)"):format(origin) or "")
     end
     out[i] = { name_of and name_of(row.name) or row.name, value "a", value "b",
-               not row.counts and "does not count" or nil }
+               row.counts == false and "does not count" or nil }
   end
   table_of(out)
 end
@@ -160,8 +160,10 @@ if section("numbers", numbers.different > 0 or more ~= "", ("the same in all %d 
   end
 end
 
-if section("results", #result.results.rows + #result.results.stages > 0) then
+if section("results", #result.results.rows + #result.results.stages + #result.results.cell > 0) then
   of_fields(result.results.rows)
+  if #result.results.cell > 0 then put("  the cell that was trained") end
+  of_fields(result.results.cell, function(name) return "  " .. name end)
   for _, stage in ipairs(result.results.stages) do
     put(("  stage %d%s%s"):format(stage.index, stage.name and " (" .. stage.name .. ")" or "",
       #stage.cells > 0 and ": another cell" or ""))
