@@ -13,6 +13,7 @@ local repl = require "cnas.repl"
 local HOLD_SECONDS = 600
 local ANSWER_SECONDS = 1.0 -- for the other side to take an answer
 local VISITORS = 16        -- at once; more wait outside
+local MESSAGES = 100       -- of one visitor at a time: who says more does not keep the run from its work
 
 local Door = {}
 Door.__index = Door
@@ -45,15 +46,16 @@ end
 
 -- Takes what a visitor says now.
 function Door:hear(visitor)
-  while not visitor.gone do
+  for _ = #visitor.requests + 1, MESSAGES do
     local message, why = visitor.connection:receive(0)
     if not message then
       visitor.gone = why == "gone"
       return
     end
     local known, request = pcall(cnas.json.decode, message)
-    if not known or type(request) ~= "table" then visitor.gone = true
-    elseif type(request.complete) == "string" then self:complete(visitor, request)
+    visitor.gone = not known or type(request) ~= "table"
+    if visitor.gone then return end
+    if type(request.complete) == "string" then self:complete(visitor, request)
     elseif type(request.run) == "string" then
       local columns = math.tointeger(request.columns)
       visitor.requests[#visitor.requests + 1] = {

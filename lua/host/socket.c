@@ -29,6 +29,7 @@
 #define BACKLOG 8
 #define LONGEST (4 << 20)  /* bytes of a message */
 #define TURN 100           /* ms between two looks for a signal */
+#define CONNECT_SECONDS 3  /* while BACKLOG others stand at the door */
 
 typedef struct Listener {
   int fd;
@@ -164,7 +165,7 @@ static int free_listener(lua_State *L) { /* also listener:close() */
 /* ---- connecting ---- */
 
 /* connect(folder) -> connection, or nil and "none" (nobody listens), "stale" (who listened is gone), "foreign" (it is
-** another user's), or what else went wrong. */
+** another user's), "busy" (too many stand at the door), or what else went wrong. */
 static int start_connection(lua_State *L) {
   const char *folder = luaL_checkstring(L, 1), *why = "none";
   Connection *c = new_connection(L, -1);
@@ -178,7 +179,9 @@ static int start_connection(lua_State *L) {
     }
     struct sockaddr_un address = address_in(place);
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    bool good = fd >= 0 && connect(fd, (struct sockaddr *)&address, sizeof address) == 0;
+    struct timeval patience = { .tv_sec = CONNECT_SECONDS };
+    bool good = fd >= 0 && setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience) == 0 &&
+                connect(fd, (struct sockaddr *)&address, sizeof address) == 0;
     error = errno;
     close(place);
     if (good && same_user(fd)) {
@@ -189,6 +192,7 @@ static int start_connection(lua_State *L) {
     close_one(&fd);
     if (good || error == EACCES || error == EPERM) why = "foreign";
     else if (error == ECONNREFUSED) why = "stale";
+    else if (error == EAGAIN) why = "busy";
     else if (error != ENOENT) why = lua_pushstring(L, strerror(error));
   }
   lua_pushnil(L);

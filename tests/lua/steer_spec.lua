@@ -571,6 +571,18 @@ T.describe("cnas attach", function()
     end)
   end)
 
+  T.it("does not wait for ever at the door", function()
+    local folder, outside, why = T.folder(), {}
+    local listener <close> = T.truthy(console.listen(folder)) -- luacheck: ignore 211
+    repeat outside[#outside + 1], why = console.connect(folder) until why
+    T.equal(why, "busy")
+    T.truthy(#outside < 20)
+    T.write(folder .. "/config.json", "{}")
+    local status, _, err = attach(folder, "1")
+    T.equal(status, 6)
+    T.contains(err, "has not let in those who came before")
+  end)
+
   T.it("is interrupted by Ctrl-C, and so is the line that runs", function()
     local folder = T.folder() .. "/run"
     at_work(folder, small, function()

@@ -32,6 +32,8 @@ local function explain(why)
   local function has(name) return cnas.file.exists(folder .. "/" .. name) end
   if not cnas.file.exists(folder) then
     fail("usage", "there is no folder '%s'", folder)
+  elseif why == "busy" then
+    fail("busy", "the run in %s has not let in those who came before: it measures or saves, perhaps", folder)
   elseif why == "foreign" then
     fail("io", "the run in %s is another user's: only who started a run can attach to it", folder)
   elseif not has "config.json" then
