@@ -49,7 +49,7 @@ template <class T, int V> struct Add : Terms<T> {
 #pragma unroll
         for (int j = 0; j < VEC; j++) sum[j] += (v[j] * scale[i][j] + shift[i][j]) * keep;
       }
-      store_pack(z + p * a.channels + c, sum);
+      store_pack(a.z + p * a.channels + c, sum);
     }
   };
 };

@@ -335,14 +335,22 @@ local function element(dtype, v)
   return dtype == "u8" and math.max(0, math.min(math.floor(v * 50 + 100), 255)) or v
 end
 
---- The flat leaves of a case, in the order of its inputs.
-function cases.leaves(this, dtype, device)
+-- The type of input i in a call of a row of this type: what is `:real` is f32 beside bf16.
+local function type_of_input(row, i, dtype)
+  local words = {}
+  for word in (row and row.inputs or ""):gmatch "%S+" do words[#words + 1] = word end
+  return dtype == "bf16" and (words[math.min(i, #words)] or ""):find ":real" and "f32" or dtype
+end
+
+--- The flat leaves of a case, in the order of its inputs. With `row`, of cnas.ops(), inputs have the types that it asks
+--- for; else all are of this one.
+function cases.leaves(this, dtype, device, row)
   local leaves = {}
   for i, described in ipairs(this.inputs) do
     if described.shape then
       local values = spread(count(described.shape), i)
       for k, v in ipairs(values) do values[k] = element(dtype, v * described.scale + described.shift) end
-      leaves[i] = cnas.tensor(values, { dtype = dtype }):to(device or "cpu")
+      leaves[i] = cnas.tensor(values, { dtype = type_of_input(row, i, dtype) }):to(device or "cpu")
     end
   end
   return leaves
@@ -377,7 +385,7 @@ end
 function cases.loss(outputs)
   local loss
   for k = 1, outputs.n do
-    local y = outputs[k]
+    local y = outputs[k].dtype == "bf16" and outputs[k]:cast "f32" or outputs[k]
     local weight = cnas.tensor(spread(y:count(), 10 + k), { dtype = y.dtype }):reshape(y:shape()):to(y.device)
     local part = (y * weight):sum()
     loss = loss and loss + part or part

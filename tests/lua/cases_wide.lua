@@ -197,6 +197,61 @@ function wide.rows() return {
     case({ still { 3, 8 }, still { 3, 8 }, still { 3, 8 }, still({ 3, 8 }, { shift = 2 }) },
       { lr = 0.1, step = 77, weight_decay = 0.1, grad_scale = 0.5, beta1 = 0.5 }),
   },
+  add_block = {
+    case { input { 5, 7, 9, 36 }, input { 5, 7, 9, 36 }, input { 36 }, input { 36 }, input { 36 }, input { 36 }, NONE,
+           NONE },
+    case { input { 3, 7, 9, 18 }, input { 3, 7, 9, 18 }, input { 18 }, input { 18 }, input { 18 }, input { 18 },
+           still { 3 }, still { 3 } },
+    case { input { 3, 5, 5, 300 }, NONE, input { 300 }, input { 300 }, NONE, NONE, still { 3 }, NONE },
+  },
+  conv_block = {
+    case({ input { 3, 9, 11, 3 }, input { 3, 3, 3, 40 } }, { padding = 1 }),
+    case({ input { 3, 9, 11, 12 }, input { 3, 3, 1, 12 } }, { padding = 1, groups = 12, stride = 2, relu = true }),
+    case({ input { 2, 9, 8, 16 }, input { 1, 1, 16, 24 } }),
+    case({ input { 2, 9, 8, 8 }, input { 1, 7, 8, 12 } }, { padding = { 0, 3 }, stride = { 1, 2 }, relu = true }),
+  },
+  pointwise_block = {
+    case { input { 1, 1, 36, 72 }, NONE, NONE, input { 5, 7, 9, 16 }, input { 5, 7, 9, 20 } },
+    case({ input { 1, 1, 72, 36 }, input { 72 }, input { 72 }, input { 3, 9, 9, 40 }, input { 3, 9, 9, 32 } },
+         { relu = false }),
+    case { input { 1, 1, 23, 130 }, input { 23 }, input { 23 }, input { 7, 9, 9, 18 }, input { 7, 9, 9, 5 } },
+  },
+  pointwise_blocks = {
+    case { input { 1, 1, 36, 20 }, input { 1, 1, 36, 20 }, input { 1, 1, 36, 16 }, input { 36 }, input { 36 },
+           input { 3, 7, 9, 36 } },
+    case { input { 1, 1, 24, 18 }, input { 1, 1, 24, 5 }, NONE, NONE, NONE, input { 3, 9, 9, 8 },
+           input { 3, 9, 9, 16 } },
+  },
+  reduce_block = {
+    case { input { 1, 1, 36, 20 }, input { 1, 1, 36, 20 }, input { 36 }, input { 36 }, input { 5, 9, 10, 36 } },
+    case { input { 1, 1, 36, 18 }, input { 1, 1, 36, 18 }, NONE, NONE, input { 3, 8, 7, 16 }, input { 3, 8, 7, 20 } },
+    case({ input { 1, 1, 72, 36 }, input { 1, 1, 72, 36 }, input { 72 }, input { 72 }, input { 2, 1, 1, 72 } },
+         { relu = false }),
+  },
+  separable_block = {
+    case({ input { 3, 9, 11, 36 }, input { 3, 3, 1, 36 }, input { 1, 1, 36, 36 }, input { 36 }, input { 36 } },
+         { padding = 1 }),
+    case({ input { 2, 9, 10, 20 }, input { 5, 5, 1, 20 }, input { 1, 1, 20, 40 }, NONE, NONE },
+         { padding = 2, stride = 2 }),
+    case({ input { 2, 12, 9, 16 }, input { 5, 5, 1, 16 }, input { 1, 1, 16, 72 }, input { 16 }, input { 16 } },
+         { padding = 4, dilation = 2, stride = 2 }),
+    case({ input { 2, 1, 2, 72 }, input { 5, 5, 1, 72 }, input { 1, 1, 72, 18 }, input { 72 }, input { 72 } },
+         { padding = 2 }),
+    case({ input { 1, 9, 9, 8 }, input { 6, 7, 1, 8 }, input { 1, 1, 8, 4 }, input { 8 }, input { 8 } },
+         { padding = 3, relu = false }),
+    case({ input { 11, 9, 9, 5 }, input { 3, 3, 1, 5 }, input { 1, 1, 5, 7 }, input { 5 }, input { 5 } },
+         { padding = 1, dilation = 1 }),
+  },
+  pool_block = {
+    case({ input { 3, 9, 11, 36 }, input { 36 }, input { 36 } }, { kernel = 3, padding = 1, relu = true }),
+    case({ input { 3, 9, 10, 20 }, input { 20 }, input { 20 } }, { kernel = 3, padding = 1, stride = 2, max = false }),
+    case({ input { 2, 1, 2, 300 }, NONE, NONE }, { kernel = { 5, 4 }, padding = 2, stride = { 1, 3 } }),
+    case({ input { 9, 9, 9, 6 }, NONE, NONE }, { kernel = 5, stride = 3, max = false }),
+  },
+  norm_factors = {
+    case({ input { 300 }, positive { 300 }, input { 300 }, input { 300 }, still { 300 },
+           still({ 300 }, { shift = 2 }) }, { count = 700 }),
+  },
 } end
 
 return wide

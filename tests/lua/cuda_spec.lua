@@ -3,7 +3,7 @@
 --
 -- Sums are taken in another order on a GPU and functions such as exp are other code, so results in f32 may differ by
 -- 1e-5 of their norm, in f64 by 1e-12; whole numbers not at all; bf16 results, rounded from numbers that differ in the
--- last bits, by 1 %. Each application is made twice and must give the same bits.
+-- last bits, by 3 %. Each application is made twice and must give the same bits.
 --
 -- Without a GPU, run.lua gives this spec the module of tests/simt, in which the CPU plays the GPU; then the whole is
 -- done again with lanes, warps and blocks in reversed order, and with work put off until it is waited for: same bits.
@@ -19,14 +19,9 @@ if not usable then
   return
 end
 
-local LIMITS = { f32 = 1e-5, f64 = 1e-12, bf16 = 1e-2, i64 = 0, u8 = 0 }
+local LIMITS = { f32 = 1e-5, f64 = 1e-12, bf16 = 3e-2, i64 = 0, u8 = 0 }
 local TYPES = { floats = { "f32", "f64" }, ["floats and bf16"] = { "f32", "f64", "bf16" },
                 any = { "f32", "f64", "bf16", "i64", "u8" } }
-
--- Rows that have no kernel on the GPU.
-local MISSING = {}
-for name in ([[separable_block pointwise_block pointwise_blocks reduce_block conv_block pool_block add_block
-  norm_factors]]):gmatch "%S+" do MISSING[name] = true end
 
 -- ---------------------------------------------------------------- one application
 
@@ -34,7 +29,7 @@ for name in ([[separable_block pointwise_block pointwise_blocks reduce_block con
 local function results(row, this, dtype, device)
   local list = {}
   local function keep(name, t) list[#list + 1] = { name = name, value = t:detach():to("cpu") } end
-  local leaves = cases.leaves(this, dtype, device)
+  local leaves = cases.leaves(this, dtype, device, row)
   local differentiable = row.kind ~= "forward" and row.kind ~= "inplace"
     and (dtype == "f32" or dtype == "f64" or dtype == "bf16")
   if differentiable then cases.track(this, leaves) end
@@ -47,7 +42,7 @@ local function results(row, this, dtype, device)
   for k = 1, outputs.n do
     keep("output " .. k, outputs[k])
     local of = outputs[k].dtype
-    floats = floats and (of == "f32" or of == "f64")
+    floats = floats and (of == "f32" or of == "f64" or of == "bf16")
   end
   if not differentiable or not floats then return list end
   cases.loss(outputs):backward()
@@ -123,19 +118,13 @@ local only_digests = os.getenv "CNAS_SPEC_DIGESTS" -- this process is the one th
 T.describe("on the GPU", function()
   local small, large = cases.rows(), wide.rows()
   for _, row in ipairs(cnas.ops()) do
-    if row.kind ~= "view" and not MISSING[row.name] then
+    if row.kind ~= "view" then
       T.it(row.name .. " does what it does on the CPU", function()
         local list = cases_of(row.name, small, large)
         T.truthy(#list > 0, row.name .. " has no case")
         for number, this in ipairs(list) do
           for _, dtype in ipairs(TYPES[row.types]) do check(row, this, dtype, number) end
         end
-      end)
-    elseif MISSING[row.name] and row.kind ~= "composed" then
-      T.it(row.name .. " is missing, and says so", function()
-        local this = cases_of(row.name, small, large)[1]
-        if not this then return end
-        T.raises(row.name .. ": no f32 kernel on cuda", results, row, this, "f32", "cuda")
       end)
     end
   end
