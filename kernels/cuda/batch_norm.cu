@@ -145,7 +145,8 @@ template <class T> CnErr batch_norm_forward(CnCall *call) {
   Channels<T> v = { static_cast<int>(channels), partial.slices, static_cast<double>(rows), call->attr[1].f,
                     call->attr[2].f, partial.memory.data(), x, given<T>(call, 1), given<T>(call, 2),
                     const_cast<T *>(given<T>(call, 3)), const_cast<T *>(given<T>(call, 4)),
-                    data<T>(call->out[1]), data<T>(call->out[2]), factors.data(), factors.data() + channels, NULL, NULL, NULL, NULL };
+                    data<T>(call->out[1]), data<T>(call->out[2]), factors.data(), factors.data() + channels, NULL, NULL,
+                    NULL, NULL };
   CN_TRY(launch(call, forward_channels<T>, blocks_for(channels * WARP), THREADS, 0, v));
   return affine_pass<T>(call, rows, { x, NULL, v.mean, v.factor, NULL, v.shift, data<T>(call->out[0]), v.channels });
 }

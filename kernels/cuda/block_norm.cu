@@ -29,8 +29,8 @@ template <class T> __global__ void make_factors(Factors<T> f) {
   f.running_var[c] += static_cast<T>(f.momentum * (unbiased - static_cast<double>(f.running_var[c])));
 }
 
-/* With r = 1/sqrt(var + eps) and h = gscale - mean * gshift: gmean = -weight * r * gshift, gvar = -weight * r^3 * h / 2,
-** gweight = r * h, gbias = gshift. */
+/* With r = 1/sqrt(var + eps) and h = gscale - mean * gshift: gmean = -weight * r * gshift,
+** gvar = -weight * r^3 * h / 2, gweight = r * h, gbias = gshift. */
 template <class T> __global__ void factors_back(Factors<T> f) {
   int c = static_cast<int>(thread_number());
   if (c >= f.channels) return;
@@ -69,7 +69,8 @@ template <class T> CnErr norm_factors_backward(CnCall *call) {
     call->gin[i] = NULL;
   }
   f.gscale = data<T>(call->gout[0]), f.gshift = data<T>(call->gout[1]);
-  f.gmean = wanted<T>(call, 0), f.gvar = wanted<T>(call, 1), f.gweight = wanted<T>(call, 2), f.gbias = wanted<T>(call, 3);
+  f.gmean = wanted<T>(call, 0), f.gvar = wanted<T>(call, 1);
+  f.gweight = wanted<T>(call, 2), f.gbias = wanted<T>(call, 3);
   return launch(call, factors_back<T>, blocks_for(f.channels), THREADS, 0, f);
 }
 

@@ -172,7 +172,8 @@ inline ChannelCut channel_cut(int64_t pixels, int64_t channels, int vec, bool su
 /* A task F has the constants VEC and SUMS and a type Thread: made of the task and a channel, it is given the pixels of
 ** the thread one by one, as step(p), and has its SUMS sums in the end, as totals(sum). */
 template <class F>
-__global__ void __launch_bounds__(THREADS) channel_pass_kernel(ChannelCut cut, F task, double *partial) {
+__global__ void __launch_bounds__(THREADS)
+    channel_pass_kernel(const ChannelCut cut, const __grid_constant__ F task, double *partial) {
   constexpr int VEC = F::VEC, SUMS = F::SUMS;
   int x = threadIdx.x % cut.across, y = threadIdx.x / cut.across;
   int c = (static_cast<int>(blockIdx.y) * cut.across + x) * VEC;

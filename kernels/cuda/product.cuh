@@ -71,7 +71,8 @@ __device__ inline void multiply_step(const R (&a)[STEP][M + 4], const R (&b)[STE
 /* Grid: ranges of tiles of pixels, tiles of columns, parts. */
 template <int N, class A, class B, class S>
 __global__ void __launch_bounds__(THREADS)
-    multiply_images_kernel(int64_t pixels, int depth, int columns, int64_t tiles, A a, B b, S store, double *partial) {
+    multiply_images_kernel(int64_t pixels, int depth, int columns, int64_t tiles, const __grid_constant__ A a,
+                           const __grid_constant__ B b, const __grid_constant__ S store, double *partial) {
   typedef typename A::Real R;
   typedef ProductTile<N> Tile;
   constexpr int M = Tile::M, LOADS = Tile::LOADS;
@@ -194,7 +195,8 @@ template <class R> struct WeightSums {
 ** g is a loader as a is. */
 template <int N, class A, class G>
 __global__ void __launch_bounds__(THREADS)
-    weigh_images_kernel(int64_t pixels, int64_t slice, A a, G g, WeightSums<typename A::Real> out) {
+    weigh_images_kernel(int64_t pixels, int64_t slice, const __grid_constant__ A a, const __grid_constant__ G g,
+                        const __grid_constant__ WeightSums<typename A::Real> out) {
   typedef typename A::Real R;
   typedef ProductTile<N> Tile;
   constexpr int M = Tile::M, LOADS = Tile::LOADS, PACKS = M / 4;

@@ -38,6 +38,7 @@
 #define __align__(n) __attribute__((aligned(n)))
 #define __restrict__ __restrict
 #define __constant__ static
+#define __grid_constant__
 /* One block runs at a time. In a section of their own, so that all can be filled in front of each block; functions that
 ** have such variables must be local to their file. */
 #define __shared__ static __attribute__((section("simt_shared")))
