@@ -162,8 +162,8 @@ inline ChannelCut channel_cut(int64_t pixels, int64_t channels, int vec, bool su
   if (packs > 0) cut.across = static_cast<int>(ceil_div(packs, tiles));
   cut.down = THREADS / cut.across;
   int64_t steps = ceil_div<int64_t>(pixels, cut.down), most = sums ? 1024 : 8192; /* blocks that leave sums are few */
-  int64_t each = ceil_div(steps, most);
-  if (sums && each < 4) each = 4;
+  int64_t each = ceil_div(steps, most), least = sums ? 4 : 1;
+  if (each < least) each = least;
   cut.slice = each * cut.down;
   cut.slices = static_cast<int>(ceil_div(pixels, cut.slice));
   return cut;
