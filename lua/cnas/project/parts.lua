@@ -41,13 +41,16 @@ function parts.reward(accuracy, macs, target, price)
   return accuracy * (math.max(macs, 1) / target) ^ -price
 end
 
--- The stages: two operations more in each, and the inner nodes one after the other.
-function parts.stages(space, opt)
-  return cnas.curriculum.stages(space, opt, function(i, order, nodes)
-    local open = math.min(2 * i, #order)
-    if open == math.min(2 * (i - 1), #order) then return nil end -- all were open before: the end
-    return math.min(i, nodes), table.move(order, 1, open, 1, {}), ("%d operations"):format(open)
-  end)
+-- The stages: what is open in each, in the order in which it opens; and the inner nodes, one after the other.
+local order = { "sep_conv_3x3", "bottleneck", "max_pool_3x3", "skip_connect", "none" }
+
+function parts.stages(nodes)
+  local stages = {}
+  for i, open in ipairs { 2, 3, #order } do
+    stages[i] = { index = i, name = ("%d operations, up to %s"):format(open, order[open]), nodes = math.min(i, nodes),
+                  ops = table.move(order, 1, open, 1, {}) }
+  end
+  return stages
 end
 
 -- The learning rate of an epoch, from 1 to `epochs`, of a stage: down to a tenth along a line.

@@ -7,8 +7,9 @@
 local cnas = require "cnas"
 local parts = require "parts"
 
-cnas.options.defaults { data = "shapes", train_images = 2400, split = 0.7, batch = 32, channels = 8, layers = 3,
-                        nodes = 2, lr = 0.05, clip = 5.0, hidden = 32, policy_lr = 5e-3, baseline_decay = 0.9 }
+cnas.options.defaults { data = "shapes", train_images = 3000, split = 0.7, batch = 32, channels = 8, layers = 3,
+                        nodes = 2, lr = 0.05, clip = 5.0, hidden = 32, policy_lr = 5e-3, entropy = 0.0,
+                        baseline_decay = 0.9 }
 local opt = cnas.options {
   about = "A search of your own.",
   cnas.declared.data,
@@ -58,7 +59,7 @@ local function train_controller()
   end
 end
 
-for stage in run:stages(parts.stages(space, opt)) do
+for stage in run:stages(parts.stages(opt.nodes)) do
   controller:open(stage)
   for epoch in run:epochs("search", opt.epochs) do
     weights.lr = parts.rate(opt.lr, epoch, opt.epochs)
