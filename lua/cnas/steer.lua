@@ -23,7 +23,9 @@ local door = has_console and require "cnas.door"
 
 local steer = {}
 
-local TOGETHER_SECONDS = 20 -- for a text on several processes: the others cannot hear who interrupts it
+-- So long may a text run on several processes: the others cannot hear who interrupts it, and one that others wait for
+-- longer than their patience is lost (see engine/dist/heartbeat.h).
+local TOGETHER_SECONDS = math.min(20, (tonumber(os.getenv "CNAS_PATIENCE") or 45) / 2)
 
 -- Changes -------------------------------------------------------------------------------------------------------------
 
