@@ -131,6 +131,21 @@ T.describe("on the GPU", function()
 
   if only_digests then return end
 
+  T.it("a block's result that nobody uses leaves its weight without gradient", function()
+    local gradients = {}
+    for _, device in ipairs { "cpu", "cuda" } do
+      local function leaf(shape)
+        return cnas.randn(shape, { rng = cnas.rng(3, "leaf") }):to(device):requires_grad_(true)
+      end
+      local x, used, unused = leaf { 2, 5, 4, 8 }, leaf { 1, 1, 8, 12 }, leaf { 1, 1, 8, 4 }
+      local results = table.pack(cnas.pointwise_blocks(unused, used, nil, nil, nil, x))
+      ;(results[4] * results[4]):sum():backward()
+      T.equal(unused.grad, nil)
+      gradients[device] = { x.grad, used.grad }
+    end
+    for i = 1, 2 do compare("gradient", gradients.cuda[i]:to "cpu", gradients.cpu[i], LIMITS.f32) end
+  end)
+
   T.it("a wrong index is an error when the result is read", function()
     local table_of = cnas.ones(5, 3, { device = "cuda" })
     local chosen = table_of:embedding(cnas.tensor({ 1, 4, 5, -1 }, { dtype = "i64" }):to("cuda"))
