@@ -138,8 +138,8 @@ T.describe("on the GPU", function()
         return cnas.randn(shape, { rng = cnas.rng(3, "leaf") }):to(device):requires_grad_(true)
       end
       local x, used, unused = leaf { 2, 5, 4, 8 }, leaf { 1, 1, 8, 12 }, leaf { 1, 1, 8, 4 }
-      local results = table.pack(cnas.pointwise_blocks(unused, used, nil, nil, nil, x))
-      ;(results[4] * results[4]):sum():backward()
+      local outputs = table.pack(cnas.pointwise_blocks(unused, used, nil, nil, nil, x))
+      ;(outputs[4] * outputs[4]):sum():backward()
       T.equal(unused.grad, nil)
       gradients[device] = { x.grad, used.grad }
     end
