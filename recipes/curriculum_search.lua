@@ -26,6 +26,7 @@ local opt = cnas.options {
   { "warmup", default = 20, min = 0, help = "epochs of a stage with uniform samples" },
   { "epochs", default = 40, min = 0, help = "epochs of a stage with the controller" },
   cnas.declared.supernet,
+  cnas.declared.device,
   cnas.declared.controller,
   cnas.declared.guards,
   cnas.declared.costs,
@@ -46,6 +47,7 @@ local net = cnas.supernet {
   space = space, channels = opt.channels, layers = opt.layers, nodes = opt.nodes, classes = train.classes,
   precision = opt.precision, rng = cnas.rng(opt.seed, "weights"),
 }
+net:to(run.device)
 local costs = cnas.costs.declared(opt, space, train.classes)
 local controller = cnas.controller {
   space = space, nodes = opt.nodes, hidden = opt.hidden, seed = opt.seed,

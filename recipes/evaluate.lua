@@ -39,6 +39,7 @@ local opt = cnas.options {
   { "auxiliary", default = 0.4, min = 0, help = "weight of the auxiliary head's loss; 0: no such head" },
   { "drop_path", default = 0.2, min = 0, max = 0.99, help = "drop-path at the end; it grows from 0" },
   { "precision", default = "f32", choices = { "f32", "bf16" }, help = "what images within the cells are kept in" },
+  cnas.declared.device,
   { "init", type = "string", metavar = "FILE", help = "begin with the weights of a file, a run or a published name" },
   { "new_classifier", default = false, help = "with --init: draw the classifiers anew, for other classes" },
   -- training
@@ -87,6 +88,7 @@ local cost = run:announce(label, network,
   { batch = opt.batch, accumulate = opt.accumulate, height = size, width = size })
 local net = network(cnas.rng(opt.seed, "weights"))
 if opt.init then run:init(net, opt.init, { arch = genotype, new_classifier = opt.new_classifier }) end
+net:to(run.device)
 
 -- Parameters in groups that the optimizer treats differently.
 local function groups()

@@ -18,6 +18,7 @@ local opt = cnas.options {
   { "channels", type = "integer", min = 1, help = "what its first cells must have; the file says it" },
   { "layers", type = "integer", min = 1, help = "how many cells it must have; the file says it" },
   { "precision", default = "f32", choices = { "f32", "bf16" }, help = "what images within the cells are kept in" },
+  cnas.declared.device,
   { "data", type = "string", choices = cnas.args.keys(cnas.data.sets), help = "dataset (default: that of the model)" },
   { "root", default = "data", help = "folder of the datasets" },
   { "download", default = false, help = "fetch the dataset when it is not there" },
@@ -39,6 +40,9 @@ local progress = require "cnas.progress".new "auto"
 local net, about = cnas.model.open(opt.model, {
   arch = opt.arch, prefix = opt.prefix, channels = opt.channels, layers = opt.layers, precision = opt.precision,
 })
+local device, why = cnas.device(opt.device)
+if why then progress:warn(why) end
+net:to(device)
 if about.note then progress:warn(about.path .. ": " .. about.note) end
 
 local name = opt.data or about.dataset
@@ -90,6 +94,7 @@ local function count(logits, labels)
 end
 
 for x, y in cnas.data.loader { dataset = test, batch = opt.batch, augment = treatment, shuffle = false } do
+  x, y = x:to(device), y:to(device)
   local logits = cnas.no_grad(net, x)
   count(logits, y)
   loss = loss + cnas.cross_entropy(logits, y):item() * x:size(1)

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "device/cpu.h"
 #include "kernels/cuda/module.h"
 #include "tensor/op.h"
 
@@ -53,6 +54,21 @@ static void load(void) {
   else
     module = symbol.function(&host, why, sizeof why);
   if (module == NULL) dlclose(library);
+}
+
+int cn_gpu_lacks(const char **rows, int most) {
+  const CnGpu *gpu = NULL;
+  if (cn_gpu(&gpu) != CN_OK) return 0;
+  int lacking = 0;
+  for (int id = 0; id < CN_OPS; id++) {
+    const CnKernelRow *here = &cn_cpu_module()->kernels[id], *there = &gpu->device.kernels[id];
+    bool forward = there->forward[CN_F32] || !here->forward[CN_F32];
+    bool backward = there->backward[CN_F32] || !here->backward[CN_F32];
+    if (forward && backward) continue;
+    if (lacking < most) rows[lacking] = cn_op((CnOpId)id)->name;
+    lacking++;
+  }
+  return lacking;
 }
 
 CnErr cn_gpu(const CnGpu **out) {

@@ -19,4 +19,8 @@ typedef struct CnGpu {
 /* The GPU's module, looked for on the first call. CN_ENOKERNEL with the reason when it cannot be had. */
 CnErr cn_gpu(const CnGpu **out);
 
+/* Names of the rows of ops.def that the CPU has f32 kernels for, and the GPU's module not: how many, the first `most` of
+** them in `rows`. "auto" is a GPU only where there are none. */
+int cn_gpu_lacks(const char **rows, int most);
+
 #endif

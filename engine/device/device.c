@@ -26,7 +26,7 @@ CnErr cn_device_parse(CnDevice *out, const char *text) {
     return CN_OK;
   }
   if (!strcmp(text, "auto")) {
-    bool gpu = cn_device_module(&module, CN_CUDA) == CN_OK && module->count > 0;
+    bool gpu = cn_device_module(&module, CN_CUDA) == CN_OK && module->count > 0 && cn_gpu_lacks(NULL, 0) == 0;
     *out = (CnDevice){ gpu ? CN_CUDA : CN_CPU, 0 };
     return CN_OK;
   }

@@ -1,7 +1,8 @@
 /* machine.c - what this program was built of and runs on: libraries(), devices(), built(). */
-#include "device/device.h"
+#include "device/cuda.h"
 #include "io/libraries.h"
 #include "lua/bindings/binding.h"
+#include "tensor/op.h"
 
 static void set_text(lua_State *L, const char *key, const char *text) {
   lua_pushstring(L, text);
@@ -28,7 +29,19 @@ static int libraries(lua_State *L) {
   return 1;
 }
 
-/* devices() -> { { name, count, detail or missing: why there is none }, … } */
+/* Names of rows that the GPU has no kernels for, into the table on top. */
+static void set_lacks(lua_State *L) {
+  const char *rows[CN_OPS];
+  int lacking = cn_gpu_lacks(rows, CN_OPS);
+  lua_createtable(L, lacking, 0);
+  for (int i = 0; i < lacking; i++) {
+    lua_pushstring(L, rows[i]);
+    lua_rawseti(L, -2, i + 1);
+  }
+  lua_setfield(L, -2, "lacks");
+}
+
+/* devices() -> { { name, count, detail or missing: why there is none, lacks: rows without kernels }, … } */
 static int devices(lua_State *L) {
   static const char *const names[CN_DEVICE_KINDS] = { "cpu", "cuda" };
   lua_createtable(L, CN_DEVICE_KINDS, 0);
@@ -40,6 +53,7 @@ static int devices(lua_State *L) {
     lua_pushinteger(L, there ? module->count : 0);
     lua_setfield(L, -2, "count");
     set_text(L, there ? "detail" : "missing", there ? module->detail : module ? module->detail : cn_error_message());
+    if (kind == CN_CUDA && there) set_lacks(L);
     lua_rawseti(L, -2, kind + 1);
   }
   return 1;

@@ -4,6 +4,12 @@
 
 local declared = {}
 
+--- Where it is computed: see cnas.device.
+declared.device = {
+  { "device", default = "auto", free = true, metavar = "auto|cpu|cuda|cuda:N",
+    help = "where networks are computed; auto: on a GPU that has all kernels, else on the CPU" },
+}
+
 --- The dataset and its split.
 declared.data = {
   { "data", default = "cifar10", choices = { "cifar10", "cifar100", "shapes" }, help = "dataset" },

@@ -23,6 +23,7 @@ Shot.__index = Shot
 local options = {
   declared.data,
   declared.supernet,
+  declared.device,
   { "epochs", default = 150, min = 0, help = "epochs that train the weights" },
   { "derive_images", default = 10000, min = 1, help = "images on which an architecture is measured" },
   { "finalists", default = 10, min = 1, help = "the last choice is made among the best so many" },
@@ -46,6 +47,7 @@ local function new(opt)
     space = self.space, channels = opt.channels, layers = opt.layers, nodes = opt.nodes,
     classes = self.train_set.classes, precision = opt.precision, rng = cnas.rng(opt.seed, "weights"),
   }
+  self.net:to(self.run.device)
   self.weights = cnas.optim.sgd(self.net:parameters(),
     { lr = opt.lr, momentum = opt.momentum, nesterov = opt.momentum > 0, weight_decay = opt.weight_decay })
   self.costs = cnas.costs.declared(opt, self.space, self.train_set.classes)

@@ -149,6 +149,9 @@ local function open(opt)
     rawset(_G, "print", function() end)
   end
   if opt.threads then cnas.threads(opt.threads) end
+  local why
+  self.device, why = cnas.device(rawget(opt, "device") or "cpu", world.rank)
+  if why then self.progress:warn(why) end
   self.record = self.writes and record.open(folder, self.loaded and self.loaded.about.lines or 0,
                                             self.loaded and self.step) or record.silent
   self:decide_about_changes(news.replay)
@@ -399,6 +402,7 @@ function Run:batches(dataset, batch, given)
       self:pause()
     end
     local own, all = loader:share() -- images that count here, and everywhere
+    x, y = x:to(self.device), y:to(self.device)
     self.step, self.batch, self.weight = self.step + 1, item, own
     self.images = (self.images or 0) + all
     self.progress:moving(function() return self:status(item, #loader) end)

@@ -12,10 +12,17 @@ local args = require "cnas.args"
 local Score = { __name = "cnas.Score" }
 Score.__index = Score
 
+-- The device of a network's weights; that of a function of Lua is its own business: nil.
+local function device_of(net)
+  local weight = type(net) == "userdata" and net:parameters()[1]
+  return weight and weight.device
+end
+
 --- The fraction of the first `images` images of the dataset that the path classifies rightly.
 local function accuracy_of(net, arch, dataset, batch, images)
-  local right, seen = 0.0, 0
+  local right, seen, device = 0.0, 0, device_of(net)
   for x, y in cnas.data.loader { dataset = dataset, batch = batch, augment = false, shuffle = false } do
+    if device then x, y = x:to(device), y:to(device) end
     right = right + cnas.accuracy(cnas.no_grad(net, x, arch), y):item() * x:size(1)
     seen = seen + x:size(1)
     if seen >= images then break end

@@ -4,6 +4,7 @@ local T = require "spec"
 local cnas = require "cnas"
 
 local with_gpu = pcall(cnas.zeros, 1, { device = "cuda" })
+local complete = with_gpu and #cnas.devices()[2].lacks == 0
 
 T.describe("a device", function()
   T.it("is the CPU unless said otherwise", function()
@@ -11,8 +12,24 @@ T.describe("a device", function()
     T.equal(cnas.zeros(2, { device = "cpu" }).device, "cpu")
   end)
 
-  T.it("'auto' is the first GPU, else the CPU", function()
-    T.equal(cnas.zeros(2, { device = "auto" }).device, with_gpu and "cuda:0" or "cpu")
+  T.it("'auto' is the first GPU that has all kernels, else the CPU", function()
+    T.equal(cnas.zeros(2, { device = "auto" }).device, complete and "cuda:0" or "cpu")
+    local device, why = cnas.device "auto"
+    T.equal(device, complete and "cuda:0" or "cpu")
+    if with_gpu and not complete then T.contains(why, "no kernels for") else T.equal(why, nil) end
+    T.equal(cnas.device "cpu", "cpu")
+  end)
+
+  T.it("of several processes is a GPU for each", function()
+    if not with_gpu then
+      T.raises('no device "cuda"', cnas.device, "cuda", 1)
+      T.raises('no device "cuda"', cnas.device, "cuda:1")
+      return
+    end
+    local count = cnas.devices()[2].count
+    for rank = 0, 3 do T.equal(cnas.device("cuda", rank), "cuda:" .. rank % count) end
+    T.equal(cnas.device "cuda:0", "cuda:0")
+    T.raises("no device cuda:" .. count, cnas.device, "cuda:" .. count)
   end)
 
   T.it("without a GPU gives one clear line", function()

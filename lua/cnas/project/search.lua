@@ -14,6 +14,7 @@ local opt = cnas.options {
   about = "A search of your own.",
   cnas.declared.data,
   cnas.declared.supernet,
+  cnas.declared.device,
   cnas.declared.controller,
   { "epochs", default = 3, min = 1, help = "epochs of a stage" },
   { "price", default = 0.05, min = 0, help = "exponent of the multiply-adds in the reward" },
@@ -28,6 +29,7 @@ local net = cnas.supernet {
   space = space, channels = opt.channels, layers = opt.layers, nodes = opt.nodes, classes = train.classes,
   precision = opt.precision, rng = cnas.rng(opt.seed, "weights"),
 }
+net:to(run.device)
 local controller = cnas.controller { space = space, nodes = opt.nodes, hidden = opt.hidden, seed = opt.seed }
 local weights = cnas.optim.sgd(net:parameters(), { lr = opt.lr, momentum = opt.momentum, nesterov = opt.momentum > 0,
                                                    weight_decay = opt.weight_decay })
