@@ -7,8 +7,8 @@ local cnas = require "cnas.engine"
 local args = require "cnas.args"
 
 local library = {
-  "arch", "args", "compare", "controller", "costs", "curriculum", "data", "declared", "device", "finalists",
-  "folder", "foresee", "latency", "machine", "manual", "metric", "model", "nasbench201", "oneshot", "onnx", "options", "packed",
+  "arch", "args", "compare", "controller", "costs", "curriculum", "data", "declared", "device", "finalists", "folder",
+  "foresee", "latency", "machine", "manual", "metric", "model", "nasbench201", "oneshot", "onnx", "options", "packed",
   "pareto", "places", "population", "pretrained", "profile", "repl", "run", "sampler", "schedule", "score", "seeds",
   "subject",
 }
