@@ -112,7 +112,7 @@ local Finalists = {}
 ---@class cnas.Pareto
 local Pareto = {}
 
----A run. `folder`, `step`, `progress`, `record`; `world`, the processes it is on, and `writes`, whether this one keeps the folder and prints: rank 0; `changes`, what was changed by hand so far: a list of { text =, by =, step =, stage =, epoch = }, `by` being "terminal", "attach", or "resume" where the recipe's own definitions came into force again.
+---A run. `folder`, `step`, `progress`, `record`; `device`, where its batches are, that of `--device` (cnas.declared.device) where the recipe has it, else the CPU; `world`, the processes it is on, and `writes`, whether this one keeps the folder and prints: rank 0; `changes`, what was changed by hand so far: a list of { text =, by =, step =, stage =, epoch = }, `by` being "terminal", "attach", or "resume" where the recipe's own definitions came into force again.
 ---@class cnas.Run
 local Run = {}
 
@@ -316,6 +316,7 @@ cnas.pareto = {}
 
 ---Declarations of options that several recipes share, in groups: put those you want among the entries of `cnas.options`.
 ---@class cnas.declared_module
+---@field device table Where networks are computed: see `cnas.device`.
 ---@field data table The dataset and its split.
 ---@field supernet table The supernet and how its weights are trained.
 ---@field controller table Size, learning rate and loss of a controller.
@@ -3698,9 +3699,16 @@ function cnas.built() end
 ---@return table[]
 function cnas.libraries() end
 
----Kinds of devices: { name, count, detail }, or `missing`: why there is none.
+---Kinds of devices: { name, count, detail }, or `missing`: why there is none; of GPUs also `lacks`: operations that they have no kernels for.
 ---@return table[]
 function cnas.devices() end
+
+---The device that a recipe's `--device` stands for: "cpu", "cuda", "cuda:1" …; or "auto", the default: a GPU that has a kernel for every operation, else the CPU. With it comes, where "auto" passed a GPU over, why. Of several processes each gets a GPU of its own by its rank, from 0. A device that was asked for and is not there is an error.
+---@param wish? string
+---@param rank? integer
+---@return string
+---@return string?
+function cnas.device(wish, rank) end
 
 ---Sets how many threads kernels use, where given; returns how many. Results do not depend on it.
 ---@param n? integer
