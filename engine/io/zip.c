@@ -116,8 +116,8 @@ static CnErr read_extra64(CnReader *file, const char *name, const unsigned char 
   return CN_OK;
 }
 
-/* One record of the directory, of which `left` bytes are there; *used becomes its size. The entry's offset is that of
-** its local header for now. */
+/* One record of the directory, of which `left` bytes are there; *used becomes its size. The entry's offset becomes that
+** of its local header, behind which its data lie. */
 static CnErr read_record(CnReader *file, CnZipEntry *entry, unsigned char *r, uint64_t left, uint64_t *used) {
   if (left < CENTRAL_SIZE || number(r, 4) != CENTRAL) return bad(file, "its directory is damaged");
   size_t name = (size_t)number(r + 28, 2), extra = (size_t)number(r + 30, 2), comment = (size_t)number(r + 32, 2);
