@@ -71,15 +71,23 @@ local function source_of(recipe)
   end
 end
 
+-- A folder without config.json is no run, so that is written first: a run that is killed here can be begun again.
 local function start(self, opt)
   local values, preset, origins = options.record(opt)
-  local source = source_of(self.recipe)
-  for _, name in ipairs(folders) do cnas.file.mkdir(self.folder .. "/" .. name) end
-  if source then record.keep_sources(self.folder, source) end
   cnas.file.write(self.folder .. "/config.json", cnas.json.encode({
     recipe = self.recipe, options = values, origins = origins, preset = preset, machine = record.machine(),
     started = os.date("!%Y-%m-%dT%H:%M:%SZ"),
   }, { indent = true }) .. "\n")
+end
+
+-- What every run folder has beside config.json; temporary files of writers that were killed go.
+local function furnish(self)
+  for _, name in ipairs { ".", table.unpack(folders) } do
+    cnas.file.mkdir(self.folder .. "/" .. name)
+    cnas.file.sweep(self.folder .. "/" .. name)
+  end
+  local source = source_of(self.recipe)
+  if source and not cnas.file.exists(self.folder .. "/recipe.lua") then record.keep_sources(self.folder, source) end
 end
 
 -- A run that goes on with another machine or number of processes is not the same to the last bit: says so, and keeps
@@ -108,15 +116,13 @@ local function take_folder(self, opt)
     if opt.resume then self.progress:warn(("there is no run in %s yet: starting one"):format(folder)) end
     clear(folder)
     start(self, opt)
+    furnish(self)
     return {}
   end
   local path = folder .. "/config.json"
   local config = cnas.json.decode(cnas.file.read(path), path)
   options.restore(opt, config.options, folder)
-  for _, name in ipairs { ".", table.unpack(folders) } do
-    cnas.file.mkdir(folder .. "/" .. name)
-    cnas.file.sweep(folder .. "/" .. name)
-  end
+  furnish(self)
   self:find_checkpoint()
   note_changes(self, config, path)
   return { options = config.options, about = self.loaded and self.loaded.about,

@@ -174,6 +174,14 @@ T.describe("a run", function()
     run.lock:close()
   end)
 
+  T.it("that was killed as it began is begun again in the same folder", function()
+    local whole, folder = T.folder(), T.folder()
+    count(whole)
+    T.write(folder .. "/config.json", T.read(whole .. "/config.json")) -- what is written first, and nothing more
+    count(folder, true)
+    T.truthy(last_checkpoint(folder) == last_checkpoint(whole))
+  end)
+
   T.it("writes its configuration, its metrics and a summary", function()
     local folder = T.folder()
     count(folder)
