@@ -3,6 +3,7 @@
 -- CNAS_KILLS (8) says how often it is killed, CNAS_KILL_SEED (1) where: the moments are drawn from it and printed.
 local T = require "spec"
 local cnas = require "cnas"
+local stopping = require "stopping"
 
 local here = arg[0]:match("^(.*)/tests/lua/[^/]*$") or "."
 local recipe = here .. "/recipes/evaluate.lua"
@@ -376,59 +377,28 @@ T.describe("an evaluation that is stopped", function()
                                      resume and "--resume --save-every 0.05" or options)
   end
 
-  local function whole(folder)
-    local started = cnas.clock()
-    local status, _, err = T.shell(command(folder) .. " </dev/null")
-    T.equal(status, 0, err)
-    return essence(folder), cnas.clock() - started
-  end
-
   local function same(folder, expected, about)
     local found = essence(folder)
     for name, bytes in pairs(expected) do T.truthy(found[name] == bytes, about .. ": its " .. name .. " differs") end
   end
 
   T.it("goes on to the same bits, killed wherever it was", function()
-    local kills, seed = tonumber(os.getenv "CNAS_KILLS" or "8"), tonumber(os.getenv "CNAS_KILL_SEED" or "1")
-    local expected, seconds = whole(T.folder() .. "/run")
-    local rng, killed, runs, moments = cnas.rng(seed, "kill"), 0, 0, {}
-    while killed < kills do
-      local folder = T.folder() .. "/run"
-      local status
-      runs = runs + 1
-      repeat
-        local resume = cnas.file.exists(folder .. "/config.json") ~= false
-        local moment = ("%.3f"):format(0.1 + rng:uniform() * seconds / 2)
-        local _, err
-        if killed < kills then
-          status, _, err = T.shell(("%s </dev/null & training=$!; sleep %s; kill -KILL $training; wait $training")
-            :format(command(folder, resume), moment))
-        else
-          status, _, err = T.shell(command(folder, resume) .. " </dev/null")
-        end
-        if status == 137 then
-          killed = killed + 1
-          moments[killed] = moment
-        else
-          T.equal(status, 0, err)
-        end
-      until status == 0
-      same(folder, expected, "run " .. runs)
-    end
-    print(("killed %d times in %d evaluations of %.1f s, seed %d, after: %s s"):format(killed, runs, seconds, seed,
-          table.concat(moments, " ")))
+    local undisturbed = T.folder() .. "/run"
+    local seconds = stopping.whole(command, undisturbed)
+    local expected = essence(undisturbed)
+    stopping.killed { command = command, kills = 8, first = 0.1, last = 0.1 + seconds / 2,
+                      check = function(folder, about) same(folder, expected, about) end }
   end)
 
   T.it("by Ctrl-C saves itself, says how to go on, and is complete once", function()
     local folder = T.folder() .. "/run"
-    local status, _, err = T.shell(([[%s </dev/null & training=$!
-      until ls %s/checkpoints/step-*.safetensors >/dev/null 2>&1; do sleep 0.02; done
-      kill -INT $training
-      wait $training]]):format(command(folder), T.quote(folder)))
+    local status, err = stopping.when_saved(command, folder, "kill -INT $run")
     T.equal(status, 5, err)
     T.contains(err, "go on with: cnas " .. recipe .. " -o " .. folder .. " --resume")
     T.equal(T.shell(command(folder, true) .. " </dev/null"), 0)
-    same(folder, (whole(T.folder() .. "/run")), "after Ctrl-C")
+    local undisturbed = T.folder() .. "/run"
+    stopping.whole(command, undisturbed)
+    same(folder, essence(undisturbed), "after Ctrl-C")
     local summary = T.read(folder .. "/summary.json")
     local out
     status, out, err = T.shell(command(folder, true) .. " </dev/null")

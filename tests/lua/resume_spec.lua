@@ -3,6 +3,7 @@
 -- CNAS_KILLS (25) says how often it is killed, CNAS_KILL_SEED (1) where: the moments are drawn from it and printed.
 local T = require "spec"
 local cnas = require "cnas"
+local stopping = require "stopping"
 
 local here = arg[0]:match("^(.*)/tests/lua/[^/]*$") or "."
 local recipe = here .. "/recipes/curriculum_search.lua"
@@ -15,29 +16,7 @@ local function command(folder, resume)
                                    resume and "--resume --save-every 0.1" or options)
 end
 
--- Runs a search and kills it after so many seconds, unless it ended before: the status, its errors. The shell waits
--- until the process is gone, and its lock with it.
-local function killed_after(seconds, folder, resume)
-  local status, _, err = T.shell(("%s </dev/null & search=$!; sleep %s; kill -KILL $search; wait $search")
-    :format(command(folder, resume), seconds))
-  return status, err
-end
-
--- Runs a new search; when its first checkpoint is there the shell does `action`, which finds the process in $search.
-local function when_saved(folder, action)
-  local status, _, err = T.shell(([[%s </dev/null & search=$!
-    until ls %s/checkpoints/step-*.safetensors >/dev/null 2>&1; do sleep 0.02; done
-    %s
-    wait $search]]):format(command(folder), T.quote(folder), action))
-  return status, err
-end
-
-local function whole_search(folder)
-  local started = cnas.clock()
-  local status, _, err = T.shell(command(folder) .. " </dev/null")
-  T.equal(status, 0, err)
-  return cnas.clock() - started
-end
+local function when_saved(folder, action) return stopping.when_saved(command, folder, action) end
 
 local function without_times(text)
   local lines = {}
@@ -74,7 +53,7 @@ local reference -- { folder's essence, seconds } of a search that nobody disturb
 local function undisturbed()
   if not reference then
     local folder = T.folder() .. "/run"
-    local seconds = whole_search(folder)
+    local seconds = stopping.whole(command, folder)
     reference = { essence = essence(folder), seconds = seconds }
   end
   return reference
@@ -82,40 +61,16 @@ end
 
 T.describe("a search", function()
   T.it("killed at random moments and resumed ends in the same bytes", function()
-    local kills, seed = tonumber(os.getenv("CNAS_KILLS") or "25"), tonumber(os.getenv("CNAS_KILL_SEED") or "1")
     local expected = undisturbed()
-    local rng, killed, runs, moments = cnas.rng(seed, "kill"), 0, 0, {}
-    while killed < kills do
-      local folder = T.folder() .. "/run"
-      runs = runs + 1
-      local status
-      repeat
-        local resume = cnas.file.exists(folder) ~= false
-        local moment = ("%.3f"):format(0.02 + rng:uniform() * math.max(0.5, 0.25 * expected.seconds))
-        local err, _
-        if killed < kills then
-          status, err = killed_after(moment, folder, resume)
-        else
-          status, _, err = T.shell(command(folder, resume) .. " </dev/null")
-        end
-        if status == 137 then
-          killed = killed + 1
-          moments[killed] = moment
-        else
-          T.equal(status, 0, err)
-        end
-      until status == 0
-      same(folder, expected.essence, "run " .. runs)
-    end
-    print(("killed %d times in %d searches of %.1f s, seed %d, after: %s s"):format(killed, runs, expected.seconds,
-          seed, table.concat(moments, " ")))
+    stopping.killed { command = command, kills = 25, first = 0.02, last = 0.02 + math.max(0.5, 0.25 * expected.seconds),
+                      check = function(folder, about) same(folder, expected.essence, about) end }
   end)
 
   T.it("stops in good order at Ctrl-C and SIGTERM with status 5, and goes on", function()
     local expected = undisturbed()
     for _, signal in ipairs { "INT", "TERM" } do
       local folder = T.folder() .. "/run"
-      local status, err = when_saved(folder, ("kill -%s $search"):format(signal))
+      local status, err = when_saved(folder, ("kill -%s $run"):format(signal))
       T.equal(status, 5, err)
       T.contains(err, "go on with: cnas " .. recipe .. " -o " .. folder .. " --resume")
       T.equal(err:find("traceback"), nil)
@@ -127,7 +82,7 @@ T.describe("a search", function()
   T.it("whose newest checkpoint is damaged goes on from the one before", function()
     local expected = undisturbed()
     local folder = T.folder() .. "/run"
-    T.equal(when_saved(folder, "sleep 0.3; kill -KILL $search"), 137)
+    T.equal(when_saved(folder, "sleep 0.3; kill -KILL $run"), 137)
     local names = cnas.file.list(folder .. "/checkpoints")
     local newest
     for _, name in ipairs(names) do if name:find("%.safetensors$") and name:sub(1, 1) ~= "." then newest = name end end
@@ -152,7 +107,7 @@ T.describe("a search", function()
   T.it("that cannot save says so with status 3, keeps the checkpoint before, and goes on later", function()
     local expected = undisturbed()
     local folder = T.folder() .. "/run"
-    T.equal(when_saved(folder, "kill -KILL $search"), 137)
+    T.equal(when_saved(folder, "kill -KILL $run"), 137)
     local status, _, err = T.shell("trap '' XFSZ; ulimit -f 8; " .. command(folder, true) .. " </dev/null")
     T.equal(status, 3, err)
     T.contains(err, folder .. "/checkpoints/step-")
