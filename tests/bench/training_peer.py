@@ -51,6 +51,7 @@ def main():
         p.add_argument(f"--{flag}", type=int, default=value)
     for flag, value in dict(lr=0.05, drop_path=0.2, auxiliary=0.4).items():
         p.add_argument(f"--{flag}", type=float, default=value)
+    p.add_argument("--compile", action="store_true", help="train through torch.compile: 20 %% faster, minutes to begin")
     a = p.parse_args()
     torch.set_num_threads(a.threads)
     torch.manual_seed(a.seed)
@@ -65,6 +66,9 @@ def main():
     net = peer["Net"](a.channels, 10, a.layers, genotype=peer["CNAS"], auxiliary=a.auxiliary > 0)
     net = net.to(memory_format=torch.channels_last)
     opt = torch.optim.SGD(net.parameters(), lr=a.lr, momentum=0.9, weight_decay=3e-4, nesterov=True)
+    if a.compile:  # the probability of drop-path is another one in each epoch
+        torch._dynamo.config.recompile_limit = a.epochs + 8
+    trained = torch.compile(net) if a.compile else net
     first, state = 0, a.out + ".pth"
     if os.path.exists(state):
         saved = torch.load(state, weights_only=False)
@@ -83,7 +87,7 @@ def main():
         order = torch.randperm(len(y), generator=rng)
         for picked in order.split(a.batch):
             bx, by = augmented(x[picked], a.cutout, rng).to(memory_format=torch.channels_last), y[picked]
-            logits, aux = net(bx, drop=a.drop_path * epoch / a.epochs)
+            logits, aux = trained(bx, drop=a.drop_path * epoch / a.epochs)
             loss = F.cross_entropy(logits, by)
             total = loss + a.auxiliary * F.cross_entropy(aux, by) if aux is not None else loss
             opt.zero_grad()
