@@ -3,6 +3,11 @@
 
 #include <stdlib.h>
 #include <string.h>
+#if defined(__linux__) && defined(__x86_64__)
+#include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 
 #include "base/memory.h"
 #include "kernels/cpu/image.h"
@@ -45,23 +50,37 @@ static CnDeviceModule module = { .name = "cpu", .count = 1, .alloc = cpu_alloc, 
 static const struct {
   const char *name;
   const CnKernelRow *column;
-  bool pairs;
+  CnProducts products;
   const CnImageKernels *image;
 } columns[] = {
 #ifdef __x86_64__
-  { "avx512_bf16", cn_cpu_column_avx512, true, &cn_image_kernels_avx512 },
-  { "avx512", cn_cpu_column_avx512, false, &cn_image_kernels_avx512 },
-  { "avx2", cn_cpu_column_avx2, false, &cn_image_kernels_avx2 },
+  { "avx512_amx", cn_cpu_column_avx512, CN_PRODUCTS_TILES, &cn_image_kernels_avx512 },
+  { "avx512_bf16", cn_cpu_column_avx512, CN_PRODUCTS_PAIRS, &cn_image_kernels_avx512 },
+  { "avx512", cn_cpu_column_avx512, CN_PRODUCTS_PLAIN, &cn_image_kernels_avx512 },
+  { "avx2", cn_cpu_column_avx2, CN_PRODUCTS_PLAIN, &cn_image_kernels_avx2 },
 #endif
-  { "portable", cn_cpu_column_portable, false, &cn_image_kernels_portable },
+  { "portable", cn_cpu_column_portable, CN_PRODUCTS_PLAIN, &cn_image_kernels_portable },
 };
 #define COLUMNS ((int)(sizeof columns / sizeof columns[0]))
 
-bool cn_cpu_pairs;
+CnProducts cn_cpu_products;
 static const CnImageKernels *image_kernels; /* of the column in use */
+
+/* Whether the processor has tiles and Linux grants this process their registers, for which it wants to be asked. */
+static bool may_use_tiles(void) {
+#if defined(__linux__) && defined(__x86_64__) && defined(SYS_arch_prctl)
+  enum { BF16 = 1 << 22, TILE = 1 << 24, REQUEST = 0x1023, TILE_DATA = 18 }; /* leaf 7, EDX; asm/prctl.h */
+  unsigned a, b, c, d;
+  return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d & BF16) && (d & TILE) &&
+         syscall(SYS_arch_prctl, REQUEST, TILE_DATA) == 0;
+#else
+  return false;
+#endif
+}
 
 static bool processor_has(const char *isa) {
 #ifdef __x86_64__
+  if (!strcmp(isa, "avx512_amx")) return processor_has("avx512_bf16") && may_use_tiles();
   if (!strcmp(isa, "avx512_bf16")) return processor_has("avx512") && __builtin_cpu_supports("avx512bf16");
   if (!strcmp(isa, "avx512"))
     return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
@@ -77,11 +96,11 @@ CnErr cn_cpu_use(const char *isa) {
     if (!processor_has(isa)) return cn_fail(CN_EUSAGE, "this processor does not run %s instructions", isa);
     module.detail = columns[i].name;
     module.kernels = columns[i].column;
-    cn_cpu_pairs = columns[i].pairs;
+    cn_cpu_products = columns[i].products;
     image_kernels = columns[i].image;
     return CN_OK;
   }
-  return cn_fail(CN_EUSAGE, "unknown instruction set '%s': expected portable, avx2, avx512 or avx512_bf16", isa);
+  return cn_fail(CN_EUSAGE, "unknown instruction set '%s': expected portable, avx2, avx512, avx512_bf16 or avx512_amx", isa);
 }
 
 const CnDeviceModule *cn_cpu_module(void) {

@@ -10,7 +10,7 @@
 #include "device/cpu.h"
 
 #if defined(CN_REAL_bf16) && defined(__AVX512F__)
-#define BY_PAIRS(call) if (cn_cpu_pairs) { call; return; }
+#define BY_PAIRS(call) if (cn_cpu_products != CN_PRODUCTS_PLAIN) { call; return; }
 #else
 #define BY_PAIRS(call)
 #endif

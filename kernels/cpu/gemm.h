@@ -34,7 +34,7 @@ void FN(gemm_add_outer_ahead)(int64_t m, int64_t k, int64_t n, const REAL *a, in
                               REAL *c, int64_t ldc, Ahead *ahead);
 
 /* In bf16 these round what they multiply to bf16 where the processor multiplies pairs of such numbers
-** (cn_cpu_pairs), by means of these: see gemm_pairs.c. Their packed matrix is another. */
+** (cn_cpu_products), by means of these: see gemm_pairs.c. Their packed matrix is another. */
 #if defined(CN_REAL_bf16) && defined(__AVX512F__)
 void FN(pairs_pack)(REAL *packed, const REAL *b, int64_t ldb, bool transposed, int64_t k, int64_t n);
 void FN(pairs_tile_rows)(int64_t m, int64_t n, int64_t k, const REAL *a, int64_t lda, const REAL *packed,

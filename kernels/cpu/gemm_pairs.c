@@ -1,44 +1,16 @@
 /* gemm_pairs.c - the matrix products of gemm.h from numbers rounded to bf16, two at a time: for processors that take
-** pairs of them and add both products to an f32 (AVX512_BF16), twice the work of an f32 multiply-add.
-**
-** Both factors are laid out as pairs along the inner dimension, one pair a word: rows of the left one as they are, the
-** packed matrix with the pair's columns side by side. What is missing from the last pair is 0. (AMX tiles hold the same
-** layouts; a tile routine can take the place of multiply_pairs.) Numbers near 0 (denormals) count as 0 here. */
-#include "kernels/cpu/gemm.h"
+** pairs of them and add both products to an f32 (AVX512_BF16), twice the work of an f32 multiply-add. Where there are
+** tiles (AMX) the products are theirs, of the same packed matrix. */
+#include "device/cpu.h"
+#include "kernels/cpu/gemm_pairs.h"
 #include "kernels/cpu/undone.h"
 
-#define CHUNK 128   /* pairs that are multiplied before the sums go back to memory: rows of them stay in the cache */
-#define PITCH 144   /* pairs from row to row of a block: no power of two, which would crowd few sets of the cache */
-#define BLOCK 64    /* rows that are rounded at a time */
 #define ROWS 16     /* of a tile one vector wide; */
 #define WIDE_ROWS 8 /* of wider tiles */
-#define MAX_WIDTH 3
-#define STRIP 64    /* pairs of rows that pairs_add_outer sums before it adds them to the result */
-#define INPUTS 64   /* rows of the result, at most, that it makes at a time */
 
-typedef uint32_t Pair; /* the first number of the two in the lower half */
 typedef __m512 Tile[ROWS][MAX_WIDTH];
 
-static int panel_width(int64_t left) { return left == 4 ? 2 : (int)CN_MIN(left, MAX_WIDTH); }
-
-CN_INLINE __mmask16 some(int64_t lanes) { return (__mmask16)((1u << CN_MAX(0, CN_MIN(lanes, VLEN))) - 1); }
-CN_INLINE __m512 load_some(const REAL *p, int64_t lanes) { return _mm512_maskz_loadu_ps(some(lanes), p); }
-
-/* The lanes of two vectors, rounded, as pairs (a[0],b[0]), (a[1],b[1]), … */
-CN_INLINE __m512i interleave(__m512 a, __m512 b) {
-  const __m512i low = _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(a));
-  const __m512i high = _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(b));
-  return _mm512_or_si512(low, _mm512_slli_epi32(high, 16));
-}
-
-/* `count` numbers of a row as pairs, and zeros up to whole vectors. */
-CN_INLINE void round_row(const REAL *a, int64_t count, Pair *to) {
-  int64_t i = 0;
-  for (; i + 32 <= count; i += 32)
-    _mm512_storeu_si512(to + i / 2, (__m512i)_mm512_cvtne2ps_pbh(_mm512_loadu_ps(a + i + 16), _mm512_loadu_ps(a + i)));
-  for (; i < count; i += 16)
-    _mm256_storeu_si256((__m256i *)(to + i / 2), (__m256i)_mm512_cvtneps_pbh(load_some(a + i, count - i)));
-}
+#define BY_TILES(call) if (cn_cpu_products == CN_PRODUCTS_TILES) { call; return; }
 
 void FN(pairs_pack)(REAL *packed, const REAL *b, int64_t ldb, bool transposed, int64_t k, int64_t n) {
   int64_t vectors = CN_CEIL_DIV(n, VLEN), row = transposed ? 1 : ldb, step = transposed ? ldb : 1;
@@ -67,9 +39,6 @@ CN_INLINE void multiply_pairs(int rows, int width, int64_t pairs, const Pair *a,
     }
   }
 }
-
-/* What the sums of a tile begin with. */
-typedef enum Start { ZERO, BIAS, GO_ON } Start;
 
 /* A tile of c; `bias`: one vector for each column. `whole`: all lanes of all columns are there. */
 CN_INLINE void tile_rows(int rows, int width, bool whole, Start start, int64_t pairs, const Pair *a, const Pair *panel,
@@ -135,6 +104,7 @@ static void block_rows(int64_t m, int64_t n, int64_t all, int64_t first, int64_t
 
 void FN(pairs_tile_rows)(int64_t m, int64_t n, int64_t k, const REAL *a, int64_t lda, const REAL *packed,
                          const REAL *bias, REAL *c, int64_t ldc, Ahead *ahead) {
+  BY_TILES(FN(tiles_rows)(m, n, k, a, lda, packed, bias, c, ldc, ahead))
   Pair block[BLOCK * PITCH];
   int64_t all = CN_CEIL_DIV(k, 2);
   for (int64_t row = 0; row < m; row += BLOCK) {
@@ -150,11 +120,9 @@ void FN(pairs_tile_rows)(int64_t m, int64_t n, int64_t k, const REAL *a, int64_t
 
 /* Rows 0 … rows-1 of a panel of columns, at most, as pairs of neighbouring rows. */
 CN_INLINE void pair_rows(const REAL *a, int64_t lda, int64_t rows, int64_t columns, Pair *to, int64_t pitch) {
-  for (int64_t p = 0; p < rows; p += 2)
-    for (int64_t j = 0; j < columns; j += VLEN) {
-      __m512 second = p + 1 < rows ? load_some(a + (p + 1) * lda + j, columns - j) : _mm512_setzero_ps();
-      _mm512_storeu_si512(to + p / 2 * pitch + j, interleave(load_some(a + p * lda + j, columns - j), second));
-    }
+  for (int64_t p = 0; 2 * p < rows; p++)
+    for (int64_t j = 0; j < columns; j += VLEN)
+      _mm512_storeu_si512(to + p * pitch + j, paired_rows(a + j, lda, p, rows, columns - j));
 }
 
 CN_INLINE void tile_outer(int rows, int width, int64_t pairs, const Pair *a, const Pair *g, REAL *c, int64_t ldc,
@@ -183,6 +151,7 @@ CN_INLINE void panel_outer(int tall, int width, int64_t inputs, int64_t pairs, c
 
 void FN(pairs_add_outer)(int64_t m, int64_t k, int64_t n, const REAL *a, int64_t lda, const REAL *g, int64_t ldg,
                          REAL *c, int64_t ldc, Ahead *ahead) {
+  BY_TILES(FN(tiles_add_outer)(m, k, n, a, lda, g, ldg, c, ldc, ahead))
   Pair left[STRIP * INPUTS], right[STRIP * MAX_WIDTH * (VBYTES / sizeof(REAL))];
   int64_t vectors = CN_CEIL_DIV(n, VLEN);
   for (int64_t row = 0; row < m; row += 2 * STRIP) {

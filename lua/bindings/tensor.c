@@ -547,8 +547,8 @@ static int threads(lua_State *L) {
   return 1;
 }
 
-/* isa([name]) -> the instruction set of the CPU's kernels: "portable", "avx2", "avx512" or
-** "avx512_bf16" */
+/* isa([name]) -> the instruction set of the CPU's kernels: "portable", "avx2", "avx512",
+** "avx512_bf16" or "avx512_amx" */
 static int isa(lua_State *L) {
   if (!lua_isnoneornil(L, 1)) cnL_result(L, cn_cpu_use(luaL_checkstring(L, 1)), 0);
   lua_pushstring(L, cn_cpu_isa());

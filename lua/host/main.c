@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #include "base/threads.h"
-#include "device/device.h"
+#include "device/cpu.h"
 #include "lua/bindings/binding.h"
 #include "lua/host/host.h"
 
@@ -43,8 +43,9 @@ static const char usage_end[] =
   "  7  another process of the run was lost: it died, was stopped or hangs\n"
   "  8  cnas diff: the runs differ\n"
   "\n"
-  "Environment: CNAS_THREADS (threads of the kernels), CNAS_HOME (folder with lua/ and recipes/), CNAS_HISTORY (file of\n"
-  "what was typed at -i; empty: none), CNAS_PATIENCE (seconds after which a silent process is lost), NO_COLOR.\n";
+  "Environment: CNAS_THREADS (threads of the kernels), CNAS_ISA (their instruction set: portable, avx2, avx512,\n"
+  "avx512_bf16, avx512_amx), CNAS_HOME (folder with lua/ and recipes/), CNAS_HISTORY (file of what was typed at -i;\n"
+  "empty: none), CNAS_PATIENCE (seconds after which a silent process is lost), NO_COLOR.\n";
 
 static void print_usage(FILE *out) {
   fputs(usage, out);
@@ -198,10 +199,23 @@ static int protected_main(lua_State *L) {
   return 0;
 }
 
+/* What the environment asks of the kernels, or what is wrong with it. */
+static bool choose_kernels(CommandLine *c) {
+  const char *isa = getenv("CNAS_ISA"), *threads = getenv("CNAS_THREADS");
+  char *end = NULL;
+  long count = threads ? strtol(threads, &end, 10) : 1;
+  if (isa && *isa && cn_cpu_use(isa) != CN_OK) host_complain("CNAS_ISA: %s", cn_error_message());
+  else if (threads && *threads && (*end || count < 1))
+    host_complain("CNAS_THREADS: '%s': expected a number of threads, at least 1", threads);
+  else return true;
+  c->status = EXIT_USAGE;
+  return false;
+}
+
 int main(int argc, char **argv) {
   CommandLine c = { .argc = argc, .argv = argv, .color = "auto" };
   host_threads_spin_shortly(argv);
-  if (!parse(&c)) return c.status;
+  if (!parse(&c) || !choose_kernels(&c)) return c.status;
   if (c.help) print_usage(stdout);
   if (c.version) print_version();
   if (!c.help && !c.version && (c.status = host_ranks_join()) == EXIT_FINE) {

@@ -3715,7 +3715,7 @@ function cnas.device(wish, rank) end
 ---@return integer
 function cnas.threads(n) end
 
----Sets the instruction set of the CPU's kernels, where given: portable, avx2, avx512 or avx512_bf16; returns it.
+---Sets the instruction set of the CPU's kernels, where given: portable, avx2, avx512, avx512_bf16 or avx512_amx; returns it.
 ---@param name? string
 ---@return string
 function cnas.isa(name) end

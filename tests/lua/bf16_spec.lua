@@ -13,7 +13,7 @@ end
 -- Runs f(name) at every instruction set that this processor has.
 local function at_each_isa(f)
   local widest = cnas.isa()
-  for _, name in ipairs { "portable", "avx2", "avx512", "avx512_bf16" } do
+  for _, name in ipairs { "portable", "avx2", "avx512", "avx512_bf16", "avx512_amx" } do
     if pcall(cnas.isa, name) then
       local ok, message = pcall(f, name)
       cnas.isa(widest)
@@ -196,7 +196,7 @@ end
 T.describe("a block on bf16 images", function()
   T.it("computes what it does in f32 and rounds it when it stores it", function()
     local widest = cnas.isa()
-    if widest == "avx512_bf16" then cnas.isa "avx512" end -- the other multiplies rounded numbers
+    if widest:find "^avx512_" then cnas.isa "avx512" end -- the other multiplies rounded numbers
     for _, case in ipairs(blocks) do
       local whole = results(case, "f32", false)
       for name, half in pairs(results(case, "bf16", false)) do
@@ -214,6 +214,7 @@ T.describe("a block on bf16 images", function()
   T.it("multiplies by pairs where the processor can, like the plain product of rounded numbers", function()
     local widest, rng = cnas.isa(), cnas.rng(9, "pairs")
     if not pcall(cnas.isa, "avx512_bf16") then T.skip("this processor does not multiply pairs of bf16") end
+    pcall(cnas.isa, "avx512_amx") -- where there are tiles those; build/tests/test_tiles plays them elsewhere
     local sizes = { { 1, 1 }, { 2, 16 }, { 17, 18 }, { 64, 16 }, { 36, 36 }, { 65, 64 }, { 300, 80 }, { 770, 33 } }
     for _, case in ipairs(sizes) do
       local function random(...) return normal(rng, ...):to "bf16" end

@@ -32,6 +32,20 @@ T.describe("the command line", function()
     T.equal({ T.run { folder .. "/recipe.lua", cwd = "/" } }, { 0, "found\n", "" })
   end)
 
+  T.it("takes threads and instruction set from the environment, and refuses what cannot be", function()
+    local asked = { "-e", "local cnas = require 'cnas' print(cnas.isa(), cnas.threads())" }
+    asked.env = { CNAS_ISA = "portable", CNAS_THREADS = 3 }
+    T.equal({ T.run(asked) }, { 0, "portable\t3\n", "" })
+    for name, value in pairs { CNAS_ISA = "avx1024", CNAS_THREADS = "many" } do
+      asked.env = { [name] = value }
+      local status, out, err = T.run(asked)
+      T.equal({ status, out }, { 2, "" })
+      T.contains(err, name .. ": ")
+      T.contains(err, value)
+      T.contains(err, "expected")
+    end
+  end)
+
   T.it("takes the library from CNAS_HOME", function()
     local home = T.folder()
     assert(os.execute("mkdir -p " .. home .. "/lua/cnas " .. home .. "/recipes"))
