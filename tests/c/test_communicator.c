@@ -38,15 +38,15 @@ static void wrong_arguments_are_named(void **state) {
 
 /* On a machine with a GPU there is a module; everywhere else one line says why not, and always the same one. */
 static void the_gpu_module_is_there_or_says_why_not(void **state) {
-  const CnDeviceModule *first = NULL, *second = NULL;
+  const CnGpu *first = NULL, *second = NULL;
   char message[1024];
   (void)state;
-  CnErr e = cn_cuda_module(&first);
+  CnErr e = cn_gpu(&first);
   strcpy(message, cn_error_message());
-  assert_int_equal(cn_cuda_module(&second), e);
+  assert_int_equal(cn_gpu(&second), e);
   assert_ptr_equal(first, second);
   if (e == CN_OK) {
-    assert_true(first->count >= 1);
+    assert_true(first->device.count >= 1);
     return;
   }
   assert_int_equal(e, CN_ENOKERNEL);
