@@ -84,7 +84,6 @@ end
 -- Copies the recipe to recipe.lua in the run's folder, and the modules that it has loaded from beside itself to
 -- modules/NAME.lua: what the run is made of, but for the library.
 local function keep_sources(folder, path)
-  cnas.file.copy(path, folder .. "/recipe.lua")
   local beside, library = (path:match "^(.*)/[^/]*$" or ".") .. "/", cnas.home and cnas.home .. "/lua/"
   for _, name in ipairs(args.keys(package.loaded)) do
     local file = type(name) == "string" and rawget(_G, name) == nil and package.searchpath(name, package.path)
@@ -94,6 +93,7 @@ local function keep_sources(folder, path)
       cnas.file.copy(file, ("%s/modules/%s.lua"):format(folder, name))
     end
   end
+  cnas.file.copy(path, folder .. "/recipe.lua") -- last: where it is there all of them are
 end
 
 -- The record of a process that writes nothing.
