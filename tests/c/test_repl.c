@@ -23,15 +23,20 @@ static void begin(Terminal *t) {
   terminal_wait(t, "> ");
 }
 
-/* Types a line and waits for the prompt behind its result. */
-static void enter(Terminal *t, const char *line, const char *result) {
-  terminal_type(t, line);
-  terminal_type(t, ENTER);
-  terminal_wait(t, "\n");
+/* Waits for a result and the prompt behind it: between the two the terminal is not yet the editor's. */
+static void answered(Terminal *t, const char *result) {
   terminal_wait(t, result);
   terminal_wait(t, "> ");
 }
 
+static void enter(Terminal *t, const char *line, const char *result) {
+  terminal_type(t, line);
+  terminal_type(t, ENTER);
+  terminal_wait(t, "\n");
+  answered(t, result);
+}
+
+/* At a prompt: a Ctrl-D typed ahead of one is not the editor's, and is lost. */
 static void leave(Terminal *t) {
   terminal_type(t, CONTROL('D'));
   assert_int_equal(terminal_close(t), 0);
@@ -58,11 +63,11 @@ static void an_unfinished_line_goes_on(void **state) {
   terminal_type(&t, "print(i * 11)" ENTER);
   terminal_wait(&t, "... ");
   terminal_type(&t, "end" ENTER);
-  terminal_wait(&t, "11\n22\n");
+  answered(&t, "11\n22\n");
   terminal_type(&t, "{ 1," ENTER); /* an expression too */
   terminal_wait(&t, "... ");
   terminal_type(&t, "2 }" ENTER);
-  terminal_wait(&t, "{ 1, 2 }");
+  answered(&t, "{ 1, 2 }");
   leave(&t);
 }
 
@@ -149,8 +154,7 @@ static void tab_completes(void **state) {
   terminal_type(&t, "tens\t");
   terminal_wait(&t, "tensor");
   terminal_type(&t, ":is_c\t()" ENTER);
-  terminal_wait(&t, "true");
-  terminal_wait(&t, "> ");
+  answered(&t, "true");
   terminal_type(&t, "tensor:re\t"); /* several: they are listed */
   terminal_wait(&t, "relu");
   terminal_wait(&t, "reshape");
@@ -164,7 +168,7 @@ static void tab_completes(void **state) {
   terminal_wait(&t, "measured numbers.txt\"");
   char length[16];
   snprintf(length, sizeof length, "%d", (int)strlen(scratch_folder) + 21);
-  terminal_wait(&t, length);
+  answered(&t, length);
   leave(&t);
 }
 
@@ -180,15 +184,16 @@ static void lines_are_edited_and_kept_for_other_sessions(void **state) {
   terminal_wait(&one, "first = 11");
   terminal_wait(&one, "> ");
   terminal_type(&one, "12\033[D3" ENTER); /* a step to the left: 132 */
-  terminal_wait(&one, "132");
+  answered(&one, "132");
   leave(&one);
   leave(&two);
   begin(&two);
   terminal_type(&two, CONTROL('R'));
   terminal_type(&two, "sec");
   terminal_wait(&two, "second = 22");
-  terminal_type(&two, ENTER "second" ENTER);
-  terminal_wait(&two, "22");
+  terminal_type(&two, ENTER);
+  terminal_wait(&two, "> ");
+  enter(&two, "second", "22");
   leave(&two);
   FILE *file = fopen(history_file, "r");
   assert_non_null(file);
@@ -216,6 +221,7 @@ static void a_large_history_is_cut_to_its_newest_half(void **state) {
   terminal_type(&t, UP);
   terminal_wait(&t, "line_39999 = 39999");
   terminal_type(&t, ENTER);
+  terminal_wait(&t, "> ");
   leave(&t);
   file = fopen(history_file, "r");
   assert_non_null(file);
@@ -241,7 +247,7 @@ static void keys_of_vi_are_chosen_in_editrc(void **state) {
   terminal_type(&t, "129\033");
   (void)terminal_shows(&t, "", 0.3);
   terminal_type(&t, "hr3" ENTER); /* left, replace: 139 */
-  terminal_wait(&t, "139");
+  answered(&t, "139");
   leave(&t);
 }
 #endif
