@@ -2,27 +2,14 @@
 local T = require "spec"
 local cnas = require "cnas"
 local console = require "cnas.console"
+local run_files = require "run_files"
+
+local metrics, last_checkpoint = run_files.timeless, run_files.last_checkpoint
 
 local here = arg[0]:match("^(.*)/tests/lua/[^/]*$") or "."
 local recipe = here .. "/recipes/curriculum_search.lua"
 local small = "--preset quick --train-images 240 --channels 3 --layers 3 --batch 8 --epochs 200 --derive-images 24 "
   .. "--warmup 0 --threads 1"
-
-local function metrics(folder)
-  local lines = {}
-  for line in T.read(folder .. "/metrics.jsonl"):gmatch("[^\n]+") do
-    local fields = cnas.json.decode(line)
-    T.truthy(fields.time)
-    fields.time = nil
-    lines[#lines + 1] = cnas.json.encode(fields)
-  end
-  return lines
-end
-
-local function last_checkpoint(folder)
-  local names = cnas.file.list(folder .. "/checkpoints")
-  return T.read(folder .. "/checkpoints/" .. names[#names])
-end
 
 -- Starts a search; body(run) while it is at work, with run.signal(name), run.ends() -> status, output; it is killed at
 -- the end if it still is. `under` stands in front of the program.

@@ -3,8 +3,10 @@
 -- CNAS_KILLS (8) says how often it is killed, CNAS_KILL_SEED (1) where: the moments are drawn from it and printed.
 local T = require "spec"
 local cnas = require "cnas"
+local run_files = require "run_files"
 local stopping = require "stopping"
 
+local metrics = run_files.metrics
 local here = arg[0]:match("^(.*)/tests/lua/[^/]*$") or "."
 local recipe = here .. "/recipes/evaluate.lua"
 local tiny = {}
@@ -21,12 +23,6 @@ local function evaluate(folder, more, o)
   words.seconds = 600
   for k, v in pairs(o or {}) do words[k] = v end
   return T.run(words)
-end
-
-local function lines_of(folder)
-  local lines = {}
-  for line in T.read(folder .. "/metrics.jsonl"):gmatch("[^\n]+") do lines[#lines + 1] = cnas.json.decode(line) end
-  return lines
 end
 
 -- The tensors of a run's weights by name.
@@ -50,7 +46,7 @@ T.describe("the evaluation", function()
     end
     T.equal(cnas.arch(folder), cnas.genotype.named "DARTS_V2")
     T.equal(#cnas.file.list(folder .. "/drawings"), 4)
-    local lines = lines_of(folder)
+    local lines = metrics(folder)
     T.equal(#lines, 2)
     for i, line in ipairs(lines) do
       T.equal({ line.phase, line.epoch, line.step }, { "train", i, i * (5 + 3) })
@@ -158,7 +154,7 @@ T.describe("the evaluation", function()
       "--drop-path", "0", "--schedule", "linear", "--epochs", "6", "--warmup", "2", "--train-images", "12" })
     T.equal(status, 0, err)
     local rates = {}
-    for i, line in ipairs(lines_of(folder)) do rates[i] = line.lr end
+    for i, line in ipairs(metrics(folder)) do rates[i] = line.lr end
     T.near(rates, { 0.04 / 2, 0.04, 0.04, 0.03, 0.02, 0.01 }, 1e-12) -- 0.05 (6 - e)/((6 - 5) 5) in the last five
     T.equal(weights_of(folder)["auxiliary_head.classifier.weight"], nil)
   end)
@@ -358,13 +354,7 @@ end)
 
 -- What is left of an evaluation must not depend on how often it was stopped: all but the times.
 local function essence(folder)
-  local names = cnas.file.list(folder .. "/checkpoints")
-  local lines = lines_of(folder)
-  for i, line in ipairs(lines) do
-    line.time = nil
-    lines[i] = cnas.json.encode(line)
-  end
-  return { checkpoint = T.read(folder .. "/checkpoints/" .. names[#names]), metrics = table.concat(lines, "\n"),
+  return { checkpoint = run_files.last_checkpoint(folder), metrics = table.concat(run_files.timeless(folder), "\n"),
            best = T.read(folder .. "/weights/best.safetensors"), last = T.read(folder .. "/weights/last.safetensors"),
            results = cnas.json.encode(cnas.json.decode(T.read(folder .. "/summary.json")).results) }
 end

@@ -1,6 +1,7 @@
 -- The recipe as people run it: from the command line, into a folder, and how it ends when something is wrong.
 local T = require "spec"
 local cnas = require "cnas"
+local run_files = require "run_files"
 
 local here = arg[0]:match("^(.*)/tests/lua/[^/]*$") or "."
 local recipe = here .. "/recipes/curriculum_search.lua"
@@ -53,15 +54,13 @@ T.describe("the curriculum search", function()
         T.truthy(found[name] >= 0 and found[name] <= 1)
       end
     end
-    local lines = 0
-    for line in T.read(folder .. "/metrics.jsonl"):gmatch("[^\n]+") do
-      local fields = cnas.json.decode(line)
+    local lines = run_files.metrics(folder)
+    for _, fields in ipairs(lines) do
       if fields.phase == "search" then
         T.truthy(fields.loss and fields.accuracy and fields.reward and fields.entropy)
       end
-      lines = lines + 1
     end
-    T.equal(lines, 8 * 3)
+    T.equal(#lines, 8 * 3)
     T.truthy(cnas.json.decode(T.read(folder .. "/summary.json")).memory.tensors_peak > 0)
   end)
 

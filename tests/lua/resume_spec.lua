@@ -3,8 +3,10 @@
 -- CNAS_KILLS (25) says how often it is killed, CNAS_KILL_SEED (1) where: the moments are drawn from it and printed.
 local T = require "spec"
 local cnas = require "cnas"
+local run_files = require "run_files"
 local stopping = require "stopping"
 
+local essence, same = run_files.essence, run_files.same
 local here = arg[0]:match("^(.*)/tests/lua/[^/]*$") or "."
 local recipe = here .. "/recipes/curriculum_search.lua"
 local options = "--data shapes --train-images 192 --channels 3 --layers 3 --nodes 2 --hidden 8 --batch 24 --warmup 1 "
@@ -17,37 +19,6 @@ local function command(folder, resume)
 end
 
 local function when_saved(folder, action) return stopping.when_saved(command, folder, action) end
-
-local function without_times(text)
-  local lines = {}
-  for line in text:gmatch("[^\n]+") do
-    local fields = cnas.json.decode(line)
-    fields.time = nil
-    lines[#lines + 1] = cnas.json.encode(fields)
-  end
-  return table.concat(lines, "\n")
-end
-
--- Everything of a finished run that must not depend on how often it was stopped.
-local function essence(folder)
-  local names = cnas.file.list(folder .. "/checkpoints")
-  local parts = { [names[#names]] = T.read(folder .. "/checkpoints/" .. names[#names]),
-                  metrics = without_times(T.read(folder .. "/metrics.jsonl")) }
-  for _, name in ipairs(cnas.file.list(folder .. "/genotypes")) do
-    parts[name] = T.read(folder .. "/genotypes/" .. name)
-  end
-  return parts
-end
-
-local function same(folder, expected, about)
-  local parts, count = essence(folder), 0
-  for name, bytes in pairs(expected) do
-    T.truthy(parts[name] == bytes, about .. ": " .. name .. " differs")
-    count = count + 1
-  end
-  for _ in pairs(parts) do count = count - 1 end
-  T.equal(count, 0)
-end
 
 local reference -- { folder's essence, seconds } of a search that nobody disturbed
 local function undisturbed()

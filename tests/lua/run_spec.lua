@@ -2,6 +2,10 @@
 -- all it ever did is one list of numbers, so that stopping and going on anywhere can be compared with not stopping.
 local T = require "spec"
 local cnas = require "cnas"
+local journal = require "journal"
+local run_files = require "run_files"
+
+local metrics, last_checkpoint = run_files.timeless, run_files.last_checkpoint
 
 -- luacheck: push ignore 122 (fields of io)
 local function quiet(f, ...) -- without the lines that a run prints
@@ -15,19 +19,6 @@ local function quiet(f, ...) -- without the lines that a run prints
   return table.unpack(results, 2, results.n)
 end
 -- luacheck: pop
-
--- What is kept: a list of numbers with its state.
-local function journal()
-  return {
-    list = {},
-    add = function(self, number) self.list[#self.list + 1] = number end,
-    state = function(self)
-      return { { name = "list", tensor = #self.list > 0 and cnas.tensor(self.list, { dtype = "f64" }) or
-                 cnas.zeros({ 0 }, { dtype = "f64" }) } }
-    end,
-    load = function(self, state) self.list = state.list:totable() end,
-  }
-end
 
 -- A dataset of 10 images.
 local function dataset() return (cnas.data.load("shapes", { train_images = 20, split = 0.5, seed = 1 })) end
@@ -62,23 +53,6 @@ local function count(folder, resume, stop, save_every)
     run.lock:close()
     return log.list
   end)
-end
-
--- metrics.jsonl without the times.
-local function metrics(folder)
-  local lines = {}
-  for line in T.read(folder .. "/metrics.jsonl"):gmatch("[^\n]+") do
-    local fields = cnas.json.decode(line)
-    T.truthy(fields.time)
-    fields.time = nil
-    lines[#lines + 1] = cnas.json.encode(fields)
-  end
-  return lines
-end
-
-local function last_checkpoint(folder)
-  local names = cnas.file.list(folder .. "/checkpoints")
-  return T.read(folder .. "/checkpoints/" .. names[#names])
 end
 
 T.describe("a run", function()
@@ -120,9 +94,9 @@ T.describe("a run", function()
   T.it("tells how long it waited for batches", function()
     local folder = T.folder()
     count(folder)
-    for line in T.read(folder .. "/metrics.jsonl"):gmatch("[^\n]+") do
-      local time = cnas.json.decode(line).time
-      T.truthy(time.loader_seconds > 0 and time.loader_seconds < time.seconds, line)
+    for i, line in ipairs(run_files.metrics(folder)) do
+      local time = line.time
+      T.truthy(time.loader_seconds > 0 and time.loader_seconds < time.seconds, "line " .. i)
     end
     T.equal(require "cnas.progress".Progress.waiting(0.25, 50), "waited 0.5%")
   end)

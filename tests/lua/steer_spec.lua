@@ -3,8 +3,12 @@
 local T = require "spec"
 local cnas = require "cnas"
 local console = require "cnas.console"
+local journal = require "journal"
 local live = require "cnas.live"
 local repl = require "cnas.repl"
+local run_files = require "run_files"
+
+local metrics, last_checkpoint = run_files.timeless, run_files.last_checkpoint
 
 local stdout, stderr = io.stdout, io.stderr
 
@@ -36,17 +40,6 @@ local function typed(run, text)
   return output, good
 end
 -- luacheck: pop
-
-local function journal()
-  return {
-    list = {},
-    state = function(self)
-      return { { name = "list", tensor = #self.list > 0 and cnas.tensor(self.list, { dtype = "f64" }) or
-                 cnas.zeros({ 0 }, { dtype = "f64" }) } }
-    end,
-    load = function(self, state) self.list = state.list:totable() end,
-  }
-end
 
 -- A recipe that counts: what it pays, scales and adds may be changed by the texts of `script`, by the step in front of
 -- which they are typed. stop(n) is asked at the n-th batch. Returns the journal's list and what was said.
@@ -87,22 +80,6 @@ local function count(folder, script, more, stop)
     run.lock:close()
     return log.list
   end)
-end
-
-local function metrics(folder)
-  local lines = {}
-  for line in T.read(folder .. "/metrics.jsonl"):gmatch("[^\n]+") do
-    local fields = cnas.json.decode(line)
-    T.truthy(fields.time)
-    fields.time = nil
-    lines[#lines + 1] = cnas.json.encode(fields)
-  end
-  return lines
-end
-
-local function last_checkpoint(folder)
-  local names = cnas.file.list(folder .. "/checkpoints")
-  return T.read(folder .. "/checkpoints/" .. names[#names])
 end
 
 local script = {

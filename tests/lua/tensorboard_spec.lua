@@ -2,6 +2,7 @@
 -- TENSORBOARD_PYTHON names a Python that has it: python3 -m venv DIR && DIR/bin/pip install tensorboard
 local T = require "spec"
 local cnas = require "cnas"
+local run_files = require "run_files"
 
 local here = arg[0]:match("^(.*)/tests/lua/[^/]*$") or "."
 local python = os.getenv "TENSORBOARD_PYTHON"
@@ -17,8 +18,7 @@ end
 -- Steps and values of every tag are those of metrics.jsonl, once each.
 local function expected_scalars(folder)
   local tags = {}
-  for line in T.read(folder .. "/metrics.jsonl"):gmatch "[^\n]+" do
-    line = cnas.json.decode(line)
+  for _, line in ipairs(run_files.metrics(folder)) do
     for name, value in pairs(line) do
       if type(value) == "number" and name ~= "step" and name ~= "stage" and name ~= "epoch" then
         local tag = line.phase .. "/" .. name
