@@ -84,15 +84,20 @@ end
 
 function bench.quote(word) return "'" .. tostring(word):gsub("'", "'\\''") .. "'" end
 
---- Runs a command of the shell, given in pieces, and decodes the JSON that it prints.
-function bench.run(...)
-  local command = table.concat({ ... }, " ")
-  local pipe <close> = assert(io.popen(command, "r"))
-  local text = pipe:read "a"
-  local ok = pipe:close()
-  if not ok then error("failed: " .. command, 0) end
-  return cnas.json.decode(text)
+--- Runs a command of the shell so many times at once, and decodes the JSON that each prints.
+function bench.run_at_once(count, command)
+  local pipes, reports = {}, {}
+  for i = 1, count do pipes[i] = assert(io.popen(command, "r")) end
+  for i, pipe in ipairs(pipes) do
+    local text = pipe:read "a"
+    if not pipe:close() then error("failed: " .. command, 0) end
+    reports[i] = cnas.json.decode(text)
+  end
+  return reports
 end
+
+--- Runs a command of the shell, given in pieces, and decodes the JSON that it prints.
+function bench.run(...) return bench.run_at_once(1, table.concat({ ... }, " "))[1] end
 
 --- The program that runs this, and the folder of the script.
 function bench.program()

@@ -187,17 +187,25 @@ function sections.memory()
   end
 end
 
--- The supernet's report with these threads and this batch, in each round one of each; medians over the rounds.
+-- The supernet's report for each case { threads, batch, programs = 1 }, in each round one of each; medians over the
+-- rounds. Several programs run at the same time, and the slowest of them counts.
 local function ours_by(cases)
   local times = {}
   local net = ("--precision %s --paths %s --channels %d --layers %d"):format(opt.precision, bench.quote(paths_file),
               opt.channels, opt.layers)
   for round = 1, opt.rounds do
     for i, case in ipairs(cases) do
-      tell(("%d threads, batch %d"):format(case.threads, case.batch))
-      local r = bench.run(ours("supernet", ("%s --threads %d --batch %d"):format(net, case.threads, case.batch)))
+      local programs = case.programs or 1
+      tell(("%d threads, batch %d%s"):format(case.threads, case.batch,
+                                             programs > 1 and (", %d programs at once"):format(programs) or ""))
+      local command = ours("supernet", ("%s --threads %d --batch %d"):format(net, case.threads, case.batch))
       times[i] = times[i] or { train = {}, forward = {} }
-      times[i].train[round], times[i].forward[round] = r.train_ms, r.forward_ms
+      for _, kind in ipairs { "train", "forward" } do times[i][kind][round] = 0 end
+      for _, r in ipairs(bench.run_at_once(programs, command)) do
+        for _, kind in ipairs { "train", "forward" } do
+          times[i][kind][round] = math.max(times[i][kind][round], r[kind .. "_ms"])
+        end
+      end
     end
   end
   for i, case in ipairs(cases) do
@@ -206,17 +214,31 @@ local function ours_by(cases)
   return cases
 end
 
+-- How much faster more threads are, and what they could be at most: programs with a part of the batch each, one on
+-- each core, wait for nobody and share nothing but the memory and the caches.
 function sections.scaling()
   local cases = {}
   for n = 1, threads do
     if n == 1 or n == threads or n & (n - 1) == 0 then cases[#cases + 1] = { threads = n, batch = opt.batch } end
   end
+  local part = math.max(1, opt.batch // threads)
+  local apart = threads > 1 and { { threads = 1, batch = part }, { threads = 1, batch = part, programs = threads } }
   result.scaling = ours_by(cases)
   say("\nThreads\n%-38s %10s %8s %10s %8s", "", "train", "speedup", "forward", "speedup")
   for _, c in ipairs(result.scaling) do
     say("%-38d %10.1f %7.2fx %10.1f %7.2fx", c.threads, c.train_ms, cases[1].train_ms / c.train_ms, c.forward_ms,
         cases[1].forward_ms / c.forward_ms)
   end
+  if not apart then return end
+  result.apart = ours_by(apart)
+  for _, c in ipairs(result.apart) do
+    say("%-38s %10.1f %8s %10.1f", ("%d program%s, batch %d, 1 thread"):format(c.programs or 1,
+        c.programs and "s at once" or " alone", c.batch), c.train_ms, "", c.forward_ms)
+  end
+  local alone, together = result.apart[1], result.apart[2]
+  say("  sharing the memory costs %.2fx of a step and %.2fx of a forward pass; %d threads cost %.2fx and %.2fx of that",
+      together.train_ms / alone.train_ms, together.forward_ms / alone.forward_ms, threads,
+      cases[#cases].train_ms / together.train_ms, cases[#cases].forward_ms / together.forward_ms)
 end
 
 function sections.batch()

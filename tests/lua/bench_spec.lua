@@ -69,6 +69,15 @@ T.describe("benchmark", function()
     T.truthy(r.peak.gflops.one > 0)
   end)
 
+  T.it("of threads shows beside them what programs that share nothing reach", function()
+    local status, out, err = T.run { here .. "/bench/run.lua", "--only", "scaling", "--json", "--threads", "2",
+      "--batch", "4", "--steps", "1", "--channels", "4", "--layers", "3", "--peer=", seconds = 300 }
+    T.equal(status, 0, err)
+    local r = cnas.json.decode(out)
+    T.equal({ #r.scaling, #r.apart, r.apart[2].programs, r.apart[2].batch }, { 2, 2, 2, 2 })
+    T.truthy(r.apart[1].train_ms > 0 and r.apart[2].forward_ms > 0)
+  end)
+
   T.it("of processes reports one and two of them", function()
     if T.shell("command -v mpirun") ~= 0 then T.skip("no mpirun") end
     if not cnas.dist.mpi then T.skip("this build has no MPI") end
