@@ -71,7 +71,7 @@ end
 local function train_weights(sample)
   for x, y in run:batches(train, opt.batch) do
     local logits = net(x, run:chose(sample()))
-    local loss = weights:step(cnas.cross_entropy(logits, y), { clip = opt.clip })
+    local loss = weights:step(cnas.cross_entropy(logits, y), { clip = opt.clip, wait = false })
     run:log { loss = loss, accuracy = cnas.accuracy(logits, y) }
   end
 end

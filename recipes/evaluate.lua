@@ -115,7 +115,7 @@ local function train_weights()
     local loss = cnas.cross_entropy(logits, y, opt.smoothing)
     run:log { loss = loss, accuracy = cnas.accuracy(logits, y), lr = weights.lr }
     if auxiliary then loss = loss + cnas.cross_entropy(auxiliary, y, opt.smoothing) * opt.auxiliary end
-    if complete then weights:step(loss * share, { clip = opt.clip }) else (loss * share):backward() end
+    if complete then weights:step(loss * share, { clip = opt.clip, wait = false }) else (loss * share):backward() end
   end
 end
 

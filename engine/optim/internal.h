@@ -3,6 +3,7 @@
 #define CN_OPTIM_INTERNAL_H
 
 #include "optim/optimizer.h"
+#include "tensor/op.h"
 
 typedef struct CnParameter {
   char *name;
@@ -21,5 +22,14 @@ struct CnOptimizer {
   bool shared;             /* gradients are averaged over the processes, by */
   struct CnGradients *gradients; /* made at the first step; NULL: not yet, or alone */
 };
+
+/* The attributes of sgd_step or adam_step for a group; `step` and `scale` (of the gradient) as in their rows. */
+void cn_step_attributes(CnAttr *attr, const CnOptimizer *o, const CnGroup *g, int64_t step, double scale);
+
+/* Whether all parameters that have gradients are of one GPU, which is then *device, in the form that fused.c needs. */
+bool cn_fused_can(const CnOptimizer *o, CnDevice *device);
+/* The gradients' norm, a new f64 scalar there: see `norm` and `move` of CnGpu. Parameters have their state. */
+CnErr cn_fused_norm(CnTensor **norm, const CnOptimizer *o, CnDevice device, const CnTensor *loss, bool reports);
+CnErr cn_fused_move(CnOptimizer *o, CnDevice device, CnTensor *norm, double clip);
 
 #endif

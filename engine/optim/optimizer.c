@@ -223,9 +223,27 @@ static CnErr unrecorded(CnErr (*work)(CnOptimizer *o, double *value), CnOptimize
   return e;
 }
 
+/* The norm; where a GPU has it, that too in *there (else NULL). */
+static CnErr find_norm(CnOptimizer *o, double *norm, CnTensor **there) {
+  CnDevice device;
+  *there = NULL;
+  if (!cn_fused_can(o, &device)) {
+    CN_TRY(unrecorded(sum_squares, o, norm));
+    *norm = sqrt(*norm);
+    return CN_OK;
+  }
+  CN_TRY(cn_fused_norm(there, o, device, NULL, false));
+  CnErr e = cn_tensor_item(norm, *there);
+  if (e == CN_OK) return CN_OK;
+  cn_tensor_unref(*there);
+  *there = NULL;
+  return e;
+}
+
 CnErr cn_optimizer_grad_norm(CnOptimizer *o, double *norm) {
-  CN_TRY(unrecorded(sum_squares, o, norm));
-  *norm = sqrt(*norm);
+  CnTensor *there;
+  CN_TRY(find_norm(o, norm, &there));
+  cn_tensor_unref(there);
   return CN_OK;
 }
 
@@ -242,26 +260,37 @@ static CnErr prepare(CnOptimizer *o, CnParameter *p) {
   return CN_OK;
 }
 
+static CnErr prepare_all(CnOptimizer *o) {
+  for (int i = 0; i < o->count; i++)
+    if (o->parameter[i].tensor->grad != NULL) CN_TRY(prepare(o, &o->parameter[i]));
+  return CN_OK;
+}
+
+void cn_step_attributes(CnAttr *attr, const CnOptimizer *o, const CnGroup *g, int64_t step, double scale) {
+  const CnAttr sgd[] = { { .f = g->lr }, { .f = g->momentum }, { .f = g->weight_decay }, { .i = g->nesterov },
+                         { .f = scale } };
+  const CnAttr adam[] = { { .f = g->lr }, { .f = g->beta1 }, { .f = g->beta2 }, { .f = g->eps },
+                          { .f = g->weight_decay }, { .i = step }, { .f = scale } };
+  if (o->kind == CN_SGD) memcpy(attr, sgd, sizeof sgd);
+  else memcpy(attr, adam, sizeof adam);
+}
+
 static CnErr move(CnOptimizer *o, CnParameter *p, double scale) {
   const CnGroup *g = &o->group[p->group];
   CnTensor *in[4] = { p->tensor, p->tensor->grad, p->state[0], p->state[1] };
+  CnAttr attr[CN_MAX_ATTRS] = { { .i = 0 } };
+  int64_t *step = p->step != NULL ? cn_tensor_data(p->step) : NULL;
+  cn_step_attributes(attr, o, g, step != NULL ? *step + 1 : 0, scale);
   if (o->kind == CN_SGD) {
-    CnAttr attr[CN_MAX_ATTRS] = { { .f = g->lr }, { .f = g->momentum }, { .f = g->weight_decay },
-                                  { .i = g->nesterov }, { .f = scale } };
     if (g->momentum == 0) in[2] = NULL;
     return cn_apply(NULL, CN_OP_sgd_step, in, 3, attr);
   }
-  int64_t *step = cn_tensor_data(p->step);
-  CnAttr attr[CN_MAX_ATTRS] = { { .f = g->lr }, { .f = g->beta1 }, { .f = g->beta2 }, { .f = g->eps },
-                                { .f = g->weight_decay }, { .i = *step + 1 }, { .f = scale } };
   CN_TRY(cn_apply(NULL, CN_OP_adam_step, in, 4, attr));
   ++*step;
   return CN_OK;
 }
 
-static CnErr step_all(CnOptimizer *o, double *scale) {
-  for (int i = 0; i < o->count; i++)
-    if (o->parameter[i].tensor->grad != NULL) CN_TRY(prepare(o, &o->parameter[i]));
+static CnErr move_all(CnOptimizer *o, double *scale) {
   for (int i = 0; i < o->count; i++)
     if (o->parameter[i].tensor->grad != NULL) CN_TRY(move(o, &o->parameter[i], *scale));
   return CN_OK;
@@ -272,14 +301,54 @@ static CnErr refuse_not_finite(CnOptimizer *o, double *value) {
   return fail_not_finite(o);
 }
 
-CnErr cn_optimizer_step(CnOptimizer *o, double clip, double *norm_out) {
-  double norm, scale = 1;
+static CnErr check_groups(const CnOptimizer *o) {
   for (int i = 0; i < o->groups; i++) CN_TRY(cn_group_check(o->kind, &o->group[i]));
-  CN_TRY(cn_optimizer_grad_norm(o, &norm));
+  return CN_OK;
+}
+
+/* Moves by gradients of this norm, which is `there` too where they are on a GPU. */
+static CnErr step_by(CnOptimizer *o, double clip, double norm, CnTensor *there) {
   if (!isfinite(norm)) return unrecorded(refuse_not_finite, o, &norm);
-  if (clip > 0) scale = fmin(1, clip / (norm + 1e-6));
-  CN_TRY(unrecorded(step_all, o, &scale));
+  CN_TRY(prepare_all(o));
+  if (there != NULL) return cn_fused_move(o, cn_tensor_device(there), there, clip);
+  double scale = clip > 0 ? fmin(1, clip / (norm + 1e-6)) : 1;
+  return unrecorded(move_all, o, &scale);
+}
+
+CnErr cn_optimizer_step(CnOptimizer *o, double clip, double *norm_out) {
+  double norm;
+  CnTensor *there;
+  CN_TRY(check_groups(o));
+  CN_TRY(find_norm(o, &norm, &there));
+  CnErr e = step_by(o, clip, norm, there);
+  cn_tensor_unref(there);
+  CN_TRY(e);
   cn_optimizer_zero_grad(o);
   if (norm_out != NULL) *norm_out = norm;
+  return CN_OK;
+}
+
+CnErr cn_optimizer_step_late(CnOptimizer *o, const CnTensor *loss, double clip, CnTensor **norm_out) {
+  CnDevice device;
+  CnTensor *norm = NULL;
+  if (!cn_fused_can(o, &device)) {
+    double value;
+    CN_TRY(cn_tensor_zeros(&norm, CN_F64, CN_DEVICE_CPU, 0, NULL));
+    CnErr e = cn_optimizer_step(o, clip, &value);
+    if (e == CN_OK) *(double *)cn_tensor_data(norm) = value, *norm_out = norm;
+    else cn_tensor_unref(norm);
+    return e;
+  }
+  if (loss != NULL && !cn_device_equal(cn_tensor_device(loss), device)) loss = NULL;
+  CN_TRY(check_groups(o));
+  CN_TRY(prepare_all(o));
+  CN_TRY(cn_fused_norm(&norm, o, device, loss, true));
+  CnErr e = cn_fused_move(o, device, norm, clip);
+  if (e != CN_OK) {
+    cn_tensor_unref(norm);
+    return e;
+  }
+  cn_optimizer_zero_grad(o);
+  *norm_out = norm;
   return CN_OK;
 }

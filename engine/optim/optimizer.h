@@ -44,6 +44,9 @@ CnErr cn_optimizer_grad_norm(CnOptimizer *o, double *norm);
 ** gets the norm before. Gradients are freed. A norm that is not finite: CN_ENOTFINITE names the first bad gradient, and
 ** nothing has moved; the gradients stay. */
 CnErr cn_optimizer_step(CnOptimizer *o, double clip, double *norm);
+/* The same without waiting for a GPU: *norm is an f64 scalar on the gradients' device. There a loss (may be NULL) or a
+** norm that is not finite is the error of whoever waits for the GPU next, and the step has moved nothing. */
+CnErr cn_optimizer_step_late(CnOptimizer *o, const CnTensor *loss, double clip, CnTensor **norm);
 void cn_optimizer_zero_grad(CnOptimizer *o); /* frees gradients */
 
 /* State in definition order: "NAME.momentum"; "NAME.mean", "NAME.square" and "NAME.step" (i64 scalar); NULL tensors

@@ -33,13 +33,25 @@ CnErr cn_cuda_use(int index) {
   return CN_OK;
 }
 
-static atomic_llong launches;
+static atomic_llong launches, waits, copies, launches_of[CN_OPS];
 
-int64_t cn_cuda_launches(void) { return atomic_load(&launches); }
+static void count(atomic_llong *what) { atomic_fetch_add_explicit(what, 1, memory_order_relaxed); }
+
+void cn_cuda_work(CnGpuWork *out) {
+  *out = (CnGpuWork){ atomic_load(&launches), atomic_load(&waits), atomic_load(&copies) };
+}
+
+int64_t cn_cuda_launches(int op) { return op >= 0 && op < CN_OPS ? atomic_load(&launches_of[op]) : 0; }
+
+cudaError_t cn_cuda_wait(void) {
+  count(&waits);
+  return cudaStreamSynchronize(cudaStreamPerThread);
+}
 
 CnErr cn_cuda_launched(const CnCall *call, cudaError_t error) {
   if (error == cudaSuccess) {
-    atomic_fetch_add_explicit(&launches, 1, memory_order_relaxed);
+    count(&launches);
+    count(&launches_of[call->op->id]);
     return CN_OK;
   }
   cudaGetLastError();
@@ -87,13 +99,14 @@ static CnErr cuda_copy(void *to, CnDevice to_device, const void *from, CnDevice 
   CN_TRY(cn_cuda_use(to_gpu ? to_device.index : from_device.index));
   CUDA_TRY(CN_ENOKERNEL, "copying", cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, cudaStreamPerThread));
   if (to_gpu && from_gpu) return CN_OK;
-  CUDA_TRY(CN_ENOKERNEL, "waiting for a copy", cudaStreamSynchronize(cudaStreamPerThread));
+  count(&copies);
+  CUDA_TRY(CN_ENOKERNEL, "waiting for a copy", cn_cuda_wait());
   return to_gpu ? CN_OK : cn_cuda_faults_found();
 }
 
 static CnErr cuda_synchronize(int index) {
   CN_TRY(cn_cuda_use(index));
-  CUDA_TRY(CN_ENOKERNEL, "waiting for the GPU", cudaStreamSynchronize(cudaStreamPerThread));
+  CUDA_TRY(CN_ENOKERNEL, "waiting for the GPU", cn_cuda_wait());
   return cn_cuda_faults_found();
 }
 
@@ -144,7 +157,7 @@ static CnGpu module = {
   .device = { .name = "cuda", .detail = detail, .kernels = cn_cuda_column, .alloc = cn_cuda_alloc, .free = cn_cuda_free,
               .copy = cuda_copy, .synchronize = cuda_synchronize },
   .copy_strided = cn_cuda_copy_strided, .alloc_pinned = alloc_pinned, .free_pinned = free_pinned,
-  .launches = cn_cuda_launches,
+  .norm = cn_cuda_norm, .move = cn_cuda_move, .work = cn_cuda_work, .launches = cn_cuda_launches,
 };
 
 __attribute__((visibility("default"))) CnCudaModule cn_device_module_cuda;

@@ -82,7 +82,7 @@ template <class T, class V> __host__ __device__ inline T stored_of(V x) {
 template <class T, int N> struct alignas(sizeof(T) * N < 16 ? sizeof(T) * N : 16) Pack {
   T at[N];
 };
-template <int N, class T> inline bool is_packed(const T *p) {
+template <int N, class T> __host__ __device__ inline bool is_packed(const T *p) {
   return reinterpret_cast<uintptr_t>(p) % alignof(Pack<T, N>) == 0;
 }
 

@@ -59,6 +59,30 @@ static int devices(lua_State *L) {
   return 1;
 }
 
+/* gpu_work() -> { launches =, waits =, copies =, rows = { add = launches, … } }: what GPUs were asked for so far; nil
+** without one */
+static int gpu_work(lua_State *L) {
+  const CnGpu *gpu = NULL;
+  CnGpuWork work;
+  if (cn_gpu(&gpu) != CN_OK) return 0;
+  gpu->work(&work);
+  lua_createtable(L, 0, 4);
+  lua_pushinteger(L, work.launches);
+  lua_setfield(L, -2, "launches");
+  lua_pushinteger(L, work.waits);
+  lua_setfield(L, -2, "waits");
+  lua_pushinteger(L, work.copies);
+  lua_setfield(L, -2, "copies");
+  lua_newtable(L);
+  for (int id = 0; id < CN_OPS; id++) {
+    if (gpu->launches(id) == 0) continue;
+    lua_pushinteger(L, gpu->launches(id));
+    lua_setfield(L, -2, cn_op((CnOpId)id)->name);
+  }
+  lua_setfield(L, -2, "rows");
+  return 1;
+}
+
 /* built() -> { lua, compiler, type, flags, sanitizers or nil } */
 static int built(lua_State *L) {
   lua_createtable(L, 0, 5);
@@ -72,7 +96,7 @@ static int built(lua_State *L) {
 
 void cnL_open_machine(lua_State *L) {
   static const luaL_Reg functions[] = {
-    { "libraries", libraries }, { "devices", devices }, { "built", built }, { NULL, NULL }
+    { "libraries", libraries }, { "devices", devices }, { "gpu_work", gpu_work }, { "built", built }, { NULL, NULL }
   };
   luaL_setfuncs(L, functions, 0);
 }

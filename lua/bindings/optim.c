@@ -96,8 +96,9 @@ static int optim_adam(lua_State *L) {
 
 /* ---- stepping ---- */
 
-/* Computes the gradients of a loss that is finite. */
-static CnErr backward(CnOptimizer *o, CnTensor *loss, double *value) {
+/* Computes the gradients of a loss that is finite; of one on a GPU that is not to be waited for, the step will see. */
+static CnErr backward(CnOptimizer *o, CnTensor *loss, double *value, bool waits) {
+  if (!waits && cn_tensor_device(loss).kind != CN_CPU) return cn_optimizer_backward(o, loss);
   CN_TRY(cn_tensor_item(value, loss));
   if (!isfinite(*value))
     return cn_fail(CN_ENOTFINITE, "step: the loss is %s; no parameter was moved",
@@ -105,8 +106,20 @@ static CnErr backward(CnOptimizer *o, CnTensor *loss, double *value) {
   return cn_optimizer_backward(o, loss);
 }
 
-/* o:step([loss], [{ clip = 5 }]) -> loss (a number), norm of the gradients. With a loss: computes its gradients, and
-** frees them whatever happens. A shared optimizer (o:share) moves by the mean of all processes' gradients. */
+/* Moves, and leaves loss (nil without one) and norm on the stack, as tensors. */
+static CnErr step_late(lua_State *L, CnOptimizer *o, CnTensor *loss, double clip) {
+  CnTensor **value = cnL_newtensor(L), **norm = cnL_newtensor(L);
+  if (loss != NULL) CN_TRY(cn_tensor_detach(value, loss));
+  CN_TRY(cn_optimizer_step_late(o, loss, clip, norm));
+  if (loss != NULL) return CN_OK;
+  lua_pushnil(L);
+  lua_replace(L, -3);
+  return CN_OK;
+}
+
+/* o:step([loss], [{ clip = 5, wait = true }]) -> loss, norm of the gradients: numbers, or, with wait = false, tensors
+** of one element, which on a GPU nobody has waited for. With a loss: computes its gradients, and frees them whatever
+** happens. A shared optimizer (o:share) moves by the mean of all processes' gradients. */
 static int optimizer_step(lua_State *L) {
   CnOptimizer *o = check(L);
   double value = 0, norm;
@@ -115,13 +128,15 @@ static int optimizer_step(lua_State *L) {
     lua_insert(L, 2);
   }
   CnTensor *loss = cnL_opttensor(L, 2);
-  cnL_checkoptions(L, 3, "step", "clip");
+  cnL_checkoptions(L, 3, "step", "clip wait");
   double clip = cnL_optfield_number(L, 3, "step", "clip", 0);
   if (!(clip >= 0)) return luaL_error(L, "step: option 'clip' must be 0 or more, got %f", clip);
-  cnL_result(L, loss != NULL ? backward(o, loss, &value) : cn_optimizer_average(o), 0);
-  CnErr e = cn_optimizer_step(o, clip, &norm);
+  bool waits = cnL_optfield_boolean(L, 3, "step", "wait", true);
+  cnL_result(L, loss != NULL ? backward(o, loss, &value, waits) : cn_optimizer_average(o), 0);
+  CnErr e = waits ? cn_optimizer_step(o, clip, &norm) : step_late(L, o, loss, clip);
   if (e != CN_OK && loss != NULL) cn_optimizer_zero_grad(o);
   cnL_result(L, e, 0);
+  if (!waits) return 2;
   if (loss != NULL) lua_pushnumber(L, value);
   else lua_pushnil(L);
   lua_pushnumber(L, norm);

@@ -74,7 +74,7 @@ function Shot:train(sample)
   self.score:forget()
   for x, y in self.run:batches(self.train_set, self.opt.batch) do
     local logits = self.net(x, self.run:chose(sample()))
-    local loss = self.weights:step(cnas.cross_entropy(logits, y), { clip = self.opt.clip })
+    local loss = self.weights:step(cnas.cross_entropy(logits, y), { clip = self.opt.clip, wait = false })
     self.run:log { loss = loss, accuracy = cnas.accuracy(logits, y) }
   end
 end

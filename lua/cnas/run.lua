@@ -142,7 +142,8 @@ local function open(opt)
     levels = { { loops = 0 } },    -- the loops we are in: see enter
     step = 0, passes = 0,          -- batches and whole passes done
     moved = false,                 -- whether this process has done anything
-    sums = {},                     -- what was logged in this epoch: { sum, weight } by name
+    sums = {},                     -- what was logged in this epoch: { sum, weight } by name (see logged.lua)
+    owed = {},                     -- and what a GPU has yet to tell
     chosen = {},                   -- how often what was chosen in it: counts by "CELL KIND NAME"
     weight = 1,                    -- images of the present batch
     epoch_seconds = {},            -- of the last epoch of each phase
@@ -354,13 +355,14 @@ end
 --- Epochs 1 … count of a phase with a name.
 function Run:epochs(name, count)
   return self:loop(count, function(i)
-    if not self.target then self.sums, self.chosen = {}, {} end -- else they are of the epoch we go on with
+    if not self.target then self:start_sums() end -- else they are of the epoch we go on with
     self.phase, self.epoch, self.epochs_total = name, i, count
     self.epoch_started, self.images, self.waited = cnas.clock(), 0, 0.0
     return i
   end, function(i)
     self:end_epoch(i)
-    self.sums, self.chosen, self.epoch = {}, {}, nil
+    self:start_sums()
+    self.epoch = nil
     self:pause(true)
   end)
 end
@@ -424,27 +426,6 @@ function Run:say(text) self.progress:line(text) end
 
 -- Numbers ------------------------------------------------------------------------------------------------------------
 
-local reserved = { stage = true, phase = true, epoch = true, step = true, time = true, name = true, chosen = true }
-
---- Adds numbers (or tensors of one element) to the epoch's means, weighted by the images of the present batch. The
---- means are over all processes, each of which logs what it has seen.
-function Run:log(values)
-  for _, name in ipairs(args.keys(values)) do
-    local value = values[name]
-    if type(value) ~= "number" then value = value:item() end
-    if reserved[name] then error(("run:log: the name '%s' is the run's own"):format(name), 2) end
-    if value ~= value or value == math.huge or value == -math.huge then
-      args.fail("not-finite", "%s is %s", name, tostring(value))
-    end
-    local pair = self.sums[name]
-    if not pair then
-      pair = { 0.0, 0.0 }
-      self.sums[name] = pair
-    end
-    pair[1], pair[2] = pair[1] + value * self.weight, pair[2] + self.weight
-  end
-end
-
 --- Counts the operations and edges of an architecture among those chosen in this epoch; returns the architecture.
 function Run:chose(arch)
   choices.add(self.chosen, arch)
@@ -489,7 +470,7 @@ function Run:status(batch, batches)
   if not self.epoch then return ("step %d, batch %d/%d"):format(self.step, batch, batches) end
   local seconds = math.max(cnas.clock() - self.epoch_started, 1e-9)
   local pass, means = self.levels[#self.levels - 1].loops, {}
-  for name, pair in pairs(self.sums) do means[name] = pair[1] / pair[2] end
+  for name, pair in pairs(self:summed(1)) do means[name] = pair[1] / pair[2] end
   return ("%s%s %d/%d  %d/%d%s  %s  %.0f images/s  %s  %s"):format(
     self.stage and ("stage %d/%d  "):format(self.stage.index, self.stages_total) or "", self.phase, self.epoch,
     self.epochs_total, batch, batches, pass > 1 and " (pass " .. pass .. ")" or "", self:left(batch / batches),
@@ -531,7 +512,7 @@ function Run:__tostring() return ("cnas.Run: %s, step %d"):format(self.folder, s
 
 Run.candidates = require "cnas.candidates"
 Run.derive = require "cnas.derive"
-for _, methods in ipairs { require "cnas.trainee", require "cnas.steer", together } do
+for _, methods in ipairs { require "cnas.logged", require "cnas.trainee", require "cnas.steer", together } do
   for name, method in pairs(methods) do Run[name] = method end
 end
 

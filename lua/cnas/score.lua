@@ -20,13 +20,14 @@ end
 
 --- The fraction of the first `images` images of the dataset that the path classifies rightly.
 local function accuracy_of(net, arch, dataset, batch, images)
-  local right, seen, device = 0.0, 0, device_of(net)
+  local right, seen, owed, device = 0.0, 0, {}, device_of(net)
   for x, y in cnas.data.loader { dataset = dataset, batch = batch, augment = false, shuffle = false } do
     if device then x, y = x:to(device), y:to(device) end
-    right = right + cnas.accuracy(cnas.no_grad(net, x, arch), y):item() * x:size(1)
+    owed[#owed + 1] = { cnas.accuracy(cnas.no_grad(net, x, arch), y), x:size(1) } -- read when all is asked for
     seen = seen + x:size(1)
     if seen >= images then break end
   end
+  for _, batch_of in ipairs(owed) do right = right + batch_of[1]:item() * batch_of[2] end
   if seen == 0 then args.fail("usage", "cnas.score: %s has no images", tostring(dataset)) end
   return right / seen, seen
 end

@@ -54,7 +54,7 @@ end
 --- What only this process knows, for a checkpoint: the epoch's sums and choices, how far its streams have come.
 function together:own_part()
   local part = { sums = {}, counters = {}, chosen = next(self.chosen) and self.chosen or nil }
-  for name, pair in pairs(self.sums) do part.sums[name] = { ("%a"):format(pair[1]), ("%a"):format(pair[2]) } end
+  for name, pair in pairs(self:summed()) do part.sums[name] = { ("%a"):format(pair[1]), ("%a"):format(pair[2]) } end
   for name, object in pairs(self.kept) do
     local stream = stream_of(object)
     if stream and self.world.size > 1 then part.counters[name] = tostring(stream.counter) end
@@ -109,7 +109,7 @@ end
 --- The means of what was logged in this epoch, over all processes; all ask at the same place.
 function together:means()
   local sums, means = {}, {}
-  if self.world.size == 1 then sums = self.sums
+  if self.world.size == 1 then sums = self:summed()
   else
     for _, part in ipairs(self:all_parts()) do add_sums(sums, part) end
   end
