@@ -31,7 +31,7 @@ typedef struct CnGpu {
   /* Steps of an optimizer, whose row is call->op, on call->device, without waiting for anything.
   **
   ** `norm`, an f64 scalar, becomes the 2-norm of all `gradient`s (contiguous; NULL where there is none); NaN where the
-  ** loss (a scalar; may be NULL) is not finite. What is not finite is the error of whoever waits next, if it `reports`. */
+  ** loss (a scalar; may be NULL) is not finite. If it `reports`, what is not finite is the error of whoever waits next. */
   CnErr (*norm)(const struct CnCall *call, struct CnTensor *norm, const struct CnTensor *loss,
                 struct CnTensor *const *gradient, int count, bool reports);
   /* Moves parameters of call->dtype by call->attr, their gradients scaled by clip / (norm + 1e-6) when that is below 1

@@ -1,10 +1,9 @@
 /* faults.c - wrong indices, and numbers that are not finite, which a kernel finds when the call that launched it has
 ** returned.
 **
-** A kernel that takes indices treats a wrong one as absent and reports it (an optimizer's step that would move by what is
-** not finite moves nothing and says so) by an atomic minimum on one word of the CPU's
-** memory that every GPU sees: number of the launch, then position, so the first of all remains. Whoever waits for a GPU
-** next gets the error. Without faults this costs nothing but the comparison. */
+** A kernel that takes indices treats a wrong one as absent and reports it (an optimizer's step that would move by what
+** is not finite moves nothing and says so) by an atomic minimum on one word of the CPU's memory that every GPU sees:
+** number of the launch, then position, so the first of all remains. Whoever waits for a GPU next gets the error. Without faults this costs nothing but the comparison. */
 #include <pthread.h>
 
 #include "kernels/cuda/host.h"

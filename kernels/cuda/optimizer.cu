@@ -1,9 +1,9 @@
 /* optimizer.cu - steps in place over many parameters at once. Kernels: sgd_step_forward and adam_step_forward, of one
 ** parameter; cn_cuda_norm and cn_cuda_move, for whole optimizers.
 **
-** A list of tensors goes with the arguments of a launch, in which it must fit: of a longer one there are several launches.
-** Every block has a piece of one tensor, so that hundreds of small ones keep the GPU busy. What clips gradients is the
-** norm where a kernel has left it: nobody waits for it. A step whose norm is not finite moves nothing. */
+** A list of tensors goes with the arguments of a launch, in which it must fit: a longer one takes several launches. Every
+** block has a piece of one tensor, so that hundreds of small ones keep the GPU busy. What clips gradients is the norm
+** where a kernel has left it: nobody waits for it. A step whose norm is not finite moves nothing. */
 #include "kernels/cuda/kernel.cuh"
 
 extern "C" {

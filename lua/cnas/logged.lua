@@ -1,8 +1,8 @@
 -- logged.lua - the numbers that a recipe logs within an epoch: methods of a run (see run.lua).
 --
--- What is logged is summed by name, in the order in which it came. A value on a GPU is not asked for at once, which would
--- be to wait until the GPU has done all before it: it is owed, and read when a mean is wanted, at the latest when MOST
--- are owed. So a step need not wait, and the sums are the same.
+-- What is logged is summed by name, in the order in which it came. A value on a GPU is not asked for at once, which
+-- would be to wait until the GPU has done all before it: it is owed, and read when a mean is wanted, at the latest when
+-- MOST are owed. So a step need not wait, and the sums are the same.
 
 local args = require "cnas.args"
 local cnas = require "cnas"
@@ -25,8 +25,8 @@ local function add(run, name, value, weight, where)
   pair[1], pair[2] = pair[1] + value * weight, pair[2] + weight
 end
 
---- What was logged in this epoch, { sum, weight } by name, after reading what is owed; with `seconds`, unless something was
---- read so lately.
+--- What was logged in this epoch, { sum, weight } by name, after reading what is owed; with `seconds`, unless something
+--- was read so lately.
 function logged.summed(run, seconds)
   local owed = run.owed
   if #owed == 0 or seconds and run.read_at and cnas.clock() - run.read_at < seconds then return run.sums end

@@ -2148,12 +2148,13 @@ function cnas.optim.adam(parameters, options) end
 
 ---@class cnas.Optimizer.step.options
 ---@field clip? number largest norm of all gradients together; 0: any (default 0)
+---@field wait? boolean return numbers; false: tensors of one element. On a GPU nobody has then waited for them, and a loss or gradient that is not finite is the error of whatever waits next; its step has moved nothing. `run:log` takes them (default true)
 
 ---With a loss: computes its gradients, moves the parameters and frees the gradients. Without: uses the gradients that are there. Returns the loss and the norm of the gradients before clipping. A loss or gradient that is not finite is an error (code "not-finite") and nothing has moved.
 ---@param loss? cnas.Tensor
 ---@param options? cnas.Optimizer.step.options
----@return number?
----@return number
+---@return number|cnas.Tensor|nil
+---@return number|cnas.Tensor
 function Optimizer:step(loss, options) end
 
 ---The 2-norm of all gradients together.
@@ -3159,7 +3160,7 @@ function Run:epochs(name, count) end
 ---@return function
 function Run:batches(dataset, batch, options) end
 
----Adds numbers, or tensors of one element, to the epoch's means, weighted by the images of the present batch. A number that is not finite is an error. One whose name has a slash is for the record alone: it is not printed.
+---Adds numbers, or tensors of one element, to the epoch's means, weighted by the images of the present batch. A number that is not finite is an error. One whose name has a slash is for the record alone: it is not printed. Tensors on a GPU are not waited for: they are read when a mean is wanted.
 ---@param values table
 function Run:log(values) end
 
@@ -3702,6 +3703,10 @@ function cnas.libraries() end
 ---Kinds of devices: { name, count, detail }, or `missing`: why there is none; of GPUs also `lacks`: operations that they have no kernels for.
 ---@return table[]
 function cnas.devices() end
+
+---What GPUs were asked for so far: { launches, waits, copies, rows }: launches of kernels, also by operation (`rows.conv2d`), how often the program waited for a GPU, and copies from and to it. nil without a GPU. The difference of two calls is what a step costs.
+---@return table?
+function cnas.gpu_work() end
 
 ---The device that a recipe's `--device` stands for: "cpu", "cuda", "cuda:1" …; or "auto", the default: a GPU that has a kernel for every operation, else the CPU. With it comes, where "auto" passed a GPU over, why. Of several processes each gets a GPU of its own by its rank, from 0. A device that was asked for and is not there is an error.
 ---@param wish? string
