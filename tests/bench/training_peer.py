@@ -10,7 +10,7 @@ SGD with Nesterov momentum 0.9, weight decay 3e-4, cosine to 0, gradient norm 5,
 auxiliary head of weight 0.4, drop-path that grows linearly over the epochs. FILE.pth is written after each epoch; where
 it is there, training goes on from it.
 """
-import argparse, json, math, os, runpy, time
+import argparse, json, math, os, runpy, sys, time
 import numpy, torch
 import torch.nn.functional as F
 
@@ -66,9 +66,8 @@ def main():
     net = peer["Net"](a.channels, 10, a.layers, genotype=peer["CNAS"], auxiliary=a.auxiliary > 0)
     net = net.to(memory_format=torch.channels_last)
     opt = torch.optim.SGD(net.parameters(), lr=a.lr, momentum=0.9, weight_decay=3e-4, nesterov=True)
-    if a.compile:  # the probability of drop-path is another one in each epoch
-        torch._dynamo.config.recompile_limit = a.epochs + 8
-    trained = torch.compile(net) if a.compile else net
+    # Compiled once: drop-path's probability is an input, the batch is not; a smaller last batch is not worth a graph.
+    trained = torch.compile(net, dynamic=True) if a.compile else net
     first, state = 0, a.out + ".pth"
     if os.path.exists(state):
         saved = torch.load(state, weights_only=False)
@@ -85,9 +84,13 @@ def main():
         net.train()
         loss_sum = right = 0.0
         order = torch.randperm(len(y), generator=rng)
-        for picked in order.split(a.batch):
+        for step, picked in enumerate(order.split(a.batch)):
+            if step % 50 == 0:
+                print(f"epoch {epoch + 1}: {step} steps, {time.time() - started:.0f} s", file=sys.stderr, flush=True)
             bx, by = augmented(x[picked], a.cutout, rng).to(memory_format=torch.channels_last), y[picked]
-            logits, aux = trained(bx, drop=a.drop_path * epoch / a.epochs)
+            if a.compile:
+                torch._dynamo.mark_static(bx)
+            logits, aux = (trained if len(by) == a.batch else net)(bx, drop=a.drop_path * epoch / a.epochs)
             loss = F.cross_entropy(logits, by)
             total = loss + a.auxiliary * F.cross_entropy(aux, by) if aux is not None else loss
             opt.zero_grad()
