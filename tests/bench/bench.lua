@@ -12,13 +12,24 @@ end
 
 function bench.rounded(value) return math.floor(value * 1e3 + 0.5) / 1e3 end
 
---- Milliseconds of f(item), for each item.
-function bench.timed(f, items)
+--- Where a benchmark computes, by the option --device: { name, wait = until all that was asked for is done,
+--- launches = of kernels so far, nil on the CPU }.
+function bench.place(device)
+  local name = cnas.device(device)
+  local probe = cnas.zeros(1, { device = name })
+  return { name = name,
+           wait = function() if name ~= "cpu" then probe:to "cpu" end end,
+           launches = function() return name ~= "cpu" and cnas.gpu_work().launches or nil end }
+end
+
+--- Milliseconds of f(item), for each item, and of all that it asked the device for.
+function bench.timed(f, items, wait)
   local ms = {}
   for i, item in ipairs(items) do
     collectgarbage()
     local start = cnas.clock()
     f(item)
+    if wait then wait() end
     ms[i] = (cnas.clock() - start) * 1e3
   end
   return ms
@@ -28,6 +39,19 @@ end
 function bench.put(report, name, ms)
   report[name .. "_ms"] = bench.rounded(bench.median(ms))
   report[name .. "_range"] = { bench.rounded(math.min(table.unpack(ms))), bench.rounded(math.max(table.unpack(ms))) }
+end
+
+--- Puts into a report what a GPU makes of f(item) for one item after the other: `name`_stream_ms for one of them when
+--- nobody waits in between, and `name`_launches of kernels. Nothing for the CPU, which has no work ahead of it.
+function bench.put_stream(report, name, f, items, place)
+  if place.name == "cpu" then return end
+  collectgarbage()
+  place.wait()
+  local before, start = place.launches(), cnas.clock()
+  for _, item in ipairs(items) do f(item) end
+  place.wait()
+  report[name .. "_stream_ms"] = bench.rounded((cnas.clock() - start) * 1e3 / #items)
+  report[name .. "_launches"] = before and bench.rounded((place.launches() - before) / #items)
 end
 
 --- Prints a report of training steps and forward passes.
@@ -41,6 +65,10 @@ function bench.show(report, as_json)
   for _, name in ipairs { "train", "forward" } do
     print(("%-8s median %8.1f ms   min %8.1f   max %8.1f"):format(name, report[name .. "_ms"],
                                                                  table.unpack(report[name .. "_range"])))
+    if report[name .. "_stream_ms"] then
+      print(("%-8s %8.1f ms where nobody waits in between, %s kernels"):format("", report[name .. "_stream_ms"],
+            report[name .. "_launches"] or "?"))
+    end
   end
 end
 
