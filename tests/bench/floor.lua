@@ -217,14 +217,16 @@ function floor.milliseconds(peak, items, kept)
   return sum
 end
 
---- Milliseconds of a training step by the items' names.
+--- A training step by the items' names, each as from floor.milliseconds.
 function floor.by_name(peak, work)
-  local sums = {}
+  local items, sums = {}, {}
   for _, list in ipairs { work.forward, work.backward, work.optimizer or {} } do
     for _, item in ipairs(list) do
-      sums[item.name] = (sums[item.name] or 0) + floor.milliseconds(peak, { item }, work.kept).total
+      items[item.name] = items[item.name] or {}
+      table.insert(items[item.name], item)
     end
   end
+  for name, list in pairs(items) do sums[name] = floor.milliseconds(peak, list, work.kept) end
   return sums
 end
 

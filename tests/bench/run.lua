@@ -15,7 +15,7 @@ local bench = require "bench"
 local contest = require "contest"
 local floor = require "floor"
 
-local all = { "supernet", "network", "memory", "scaling", "batch", "ops", "controller", "loader" }
+local all = { "supernet", "parts", "network", "memory", "scaling", "batch", "ops", "controller", "loader" }
 
 local opt = cnas.options { about = "Measures speed: ours, PyTorch's, and what the processor can do at most.",
   { "only", default = table.concat(all, ","), metavar = "SECTIONS", help = "what to measure" },
@@ -105,8 +105,10 @@ local function floors(works)
   report.train_ms, report.forward_ms = report.train.total, report.forward.total
   report.by_name = {}
   for _, work in ipairs(works) do
-    for name, ms in pairs(floor.by_name(best, work)) do
-      report.by_name[name] = (report.by_name[name] or 0) + ms / #works
+    for name, sum in pairs(floor.by_name(best, work)) do
+      local mean = report.by_name[name] or {}
+      report.by_name[name] = mean
+      for field, value in pairs(sum) do mean[field] = (mean[field] or 0) + value / #works end
     end
   end
   return report
@@ -134,10 +136,6 @@ local function show_contest(title, list, lowest)
         list[1][kind .. "_ms"] / f.total, f.macs * 1e-9, f.compute, f.bytes * 1e-9, f.near,
         f.far > 0 and (", what is kept %.1f ms"):format(f.far) or "")
   end
-  local names, words = args.keys(lowest.by_name), {}
-  table.sort(names, function(a, b) return lowest.by_name[a] > lowest.by_name[b] end)
-  for i, name in ipairs(names) do words[i] = ("%s %.1f"):format(name, lowest.by_name[name]) end
-  say("  the floor of a training step by operation: %s", table.concat(words, ", "))
 end
 
 local sections = {}
@@ -158,6 +156,33 @@ function sections.supernet()
   result.supernet = { contestants = list, floor = floors(works) }
   show_contest(("Supernet: C = %d, %d cells, %d paths"):format(opt.channels, opt.layers, #paths), list,
                result.supernet.floor)
+end
+
+-- Names of the floor's items for parts that have another one.
+local floor_names = { ["inputs of cells"] = "preprocess", ["sums of nodes"] = "node", pool = "head" }
+
+-- Where a training step goes: how long each operation takes in it, and what keeps it from taking less.
+function sections.parts()
+  sections.supernet()
+  tell "the parts of a step"
+  local r = bench.run(ours("parts", ("--threads %d --batch %d --paths %s --channels %d --layers %d --precision %s")
+                      :format(threads, opt.batch, bench.quote(paths_file), opt.channels, opt.layers, opt.precision)))
+  local lowest, names = result.supernet.floor.by_name, args.keys(r.parts)
+  local function ms(name) return r.parts[name].forward_ms + r.parts[name].backward_ms end
+  table.sort(names, function(a, b) return ms(a) > ms(b) end)
+  say("\nParts of a training step, means over the paths: %.1f ms", r.train_ms)
+  say("%-16s %8s %8s %8s  of which %8s %8s %8s", "", "ms", "floor", "ratio", "compute", "caches", "memory")
+  for _, name in ipairs(names) do
+    local f = lowest[floor_names[name] or name]
+    r.parts[name].floor = f
+    if f and f.total > 0 then
+      say("%-16s %8.2f %8.2f %7.2fx %9s%8.2f %8.2f %8.2f", name, ms(name), f.total, ms(name) / f.total, "", f.compute,
+          f.near, f.far)
+    elseif ms(name) >= 0.005 then
+      say("%-16s %8.2f", name, ms(name))
+    end
+  end
+  result.parts = r
 end
 
 function sections.network()
