@@ -3,6 +3,7 @@
 #define CN_DEVICE_CUDA_H
 
 #include "device/device.h"
+#include "device/program.h"
 
 struct CnCall;
 struct CnTensor;
@@ -39,6 +40,7 @@ typedef struct CnGpu {
   CnErr (*move)(const struct CnCall *call, const CnMoved *moved, int count, const struct CnTensor *norm, double clip);
   void (*work)(CnGpuWork *out);
   int64_t (*launches)(int op); /* those for a row of ops.def (CnOpId) */
+  const CnGpuPrograms *programs;
 } CnGpu;
 
 /* The GPU's module, looked for on the first call. CN_ENOKERNEL with the reason when it cannot be had. */

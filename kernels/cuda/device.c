@@ -33,6 +33,11 @@ CnErr cn_cuda_use(int index) {
   return CN_OK;
 }
 
+CnErr cn_cuda_use_any(int *index) {
+  if (*index < 0) CUDA_TRY(CN_ENOKERNEL, "asking for the GPU in use", cudaGetDevice(index));
+  return cn_cuda_use(*index);
+}
+
 static atomic_llong launches, waits, copies, launches_of[CN_OPS];
 
 static void count(atomic_llong *what) { atomic_fetch_add_explicit(what, 1, memory_order_relaxed); }
@@ -47,6 +52,8 @@ cudaError_t cn_cuda_wait(void) {
   count(&waits);
   return cudaStreamSynchronize(cudaStreamPerThread);
 }
+
+void cn_cuda_launched_own(void) { count(&launches); }
 
 CnErr cn_cuda_launched(const CnCall *call, cudaError_t error) {
   if (error == cudaSuccess) {
@@ -158,6 +165,7 @@ static CnGpu module = {
               .copy = cuda_copy, .synchronize = cuda_synchronize },
   .copy_strided = cn_cuda_copy_strided, .alloc_pinned = alloc_pinned, .free_pinned = free_pinned,
   .norm = cn_cuda_norm, .move = cn_cuda_move, .work = cn_cuda_work, .launches = cn_cuda_launches,
+  .programs = &cn_cuda_programs,
 };
 
 __attribute__((visibility("default"))) CnCudaModule cn_device_module_cuda;

@@ -17,6 +17,8 @@ extern void (*cn_cuda_unref)(CnTensor *t);
 
 /* Makes a GPU the calling thread's. */
 CnErr cn_cuda_use(int index);
+/* A negative *index becomes the GPU that the calling thread uses; then that is made its own. */
+CnErr cn_cuda_use_any(int *index);
 
 /* Memory of a GPU, in the order of the calling thread's stream: what is freed may still be read by what was launched
 ** before. */
@@ -30,6 +32,8 @@ int64_t cn_cuda_launches(int op);
 cudaError_t cn_cuda_wait(void);
 /* What became of a launch for `call`: counts it, or makes its error the call's. */
 CnErr cn_cuda_launched(const CnCall *call, cudaError_t error);
+/* Counts the launch of a kernel that a user wrote. */
+void cn_cuda_launched_own(void);
 
 /* Where a kernel reports what is wrong: see report_fault in kernel.cuh. */
 typedef struct CnFaults {

@@ -32,6 +32,7 @@
 
 extern "C" {
 #include "base/random.h"
+#include "kernels/cuda/census.h"
 #include "kernels/cuda/host.h"
 #include "kernels/sizes.h"
 #include "tensor/bf16.h"
@@ -120,7 +121,10 @@ inline CnErr launch(const CnCall *call, void (*kernel)(Parameters...), dim3 grid
   config.blockDim = block;
   config.dynamicSmemBytes = shared;
   config.stream = cudaStreamPerThread;
+  CnCounted *counted = cn_census_launching(reinterpret_cast<const void *>(kernel), call->op->name,
+                                           block.x * block.y * block.z, shared);
   if (error == cudaSuccess) error = cudaLaunchKernelEx(&config, kernel, static_cast<Parameters>(args)...);
+  cn_census_launched(counted, error);
   return cn_cuda_launched(call, error);
 }
 

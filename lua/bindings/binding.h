@@ -87,6 +87,7 @@ void cnL_open_dist(lua_State *L);
 void cnL_open_trace(lua_State *L);
 void cnL_open_profile(lua_State *L);
 void cnL_open_machine(lua_State *L);
+void cnL_open_kernel(lua_State *L);
 void cnL_open_host(lua_State *L); /* called by the program, which knows these things */
 int luaopen_cnas_engine(lua_State *L);
 

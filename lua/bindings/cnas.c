@@ -17,5 +17,6 @@ int luaopen_cnas_engine(lua_State *L) {
   cnL_open_trace(L);
   cnL_open_profile(L);
   cnL_open_machine(L);
+  cnL_open_kernel(L);
   return 1;
 }

@@ -201,8 +201,8 @@ end
 -- ---- the whole ----
 
 -- In which order pages are read; others follow by name.
-local order = { "tensors", "operations", "random", "modules", "optimizers", "networks", "profile", "data", "search",
-                "searches", "runs", "files", "onnx", "processes", "program" }
+local order = { "tensors", "operations", "random", "modules", "optimizers", "networks", "profile", "kernels", "data",
+                "search", "searches", "runs", "files", "onnx", "processes", "program" }
 
 local folder = debug.getinfo(1, "S").source:match "^@(.*)%.lua$"
 local pages, byname, aliases

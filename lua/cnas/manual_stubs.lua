@@ -46,8 +46,11 @@ local function put_type(out, entry, fields)
       out[#out + 1] = ("---@field %s %s %s"):format(field.name:match "[^.]+$", type_text(field.type), field.text[1])
     else -- __call
       local params = {}
-      for i, p in ipairs(field.params) do params[i] = ("%s: %s"):format(p.name, type_text(p.type)) end
-      out[#out + 1] = ("---@overload fun(%s): %s"):format(table.concat(params, ", "), type_text(field.returns[1].type))
+      for i, p in ipairs(field.params) do
+        params[i] = ("%s%s: %s"):format(p.name, p.optional and "?" or "", type_text(p.type))
+      end
+      local result = field.returns[1] and ": " .. type_text(field.returns[1].type) or ""
+      out[#out + 1] = ("---@overload fun(%s)%s"):format(table.concat(params, ", "), result)
     end
   end
   if entry.name == "cnas.Tensor" then

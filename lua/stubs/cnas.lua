@@ -44,6 +44,11 @@ local Space = {}
 ---@class cnas.Genotype
 local Genotype = {}
 
+---A kernel that `cnas.kernel` made. It shows the types of its parameters: "cnas.Kernel: swish(float *, const float *, long long)".
+---@class cnas.Kernel
+---@overload fun(grid: integer|integer[]|table, block?: integer|integer[], ...: any)
+local Kernel = {}
+
 ---Images with labels; `#d` is how many.
 ---@class cnas.Dataset
 ---@field name string Its name.
@@ -195,6 +200,18 @@ cnas.latency = {}
 ---The network that a recipe is about: one from a file, or one made of a cell with fresh weights.
 ---@class cnas.subject_module
 cnas.subject = {}
+
+---@class cnas.kernel.options
+---@field source? string CUDA C; without it the file is read
+---@field file? string what the compiler's messages call the text; without a source the file to read, beside which #include looks; by default NAME.cu
+---@field name string of a `__global__` function; of a template an instance, as "turn<float>"
+---@field options? string[] of the compiler, as "-DN=4", "--use_fast_math"
+---@field device? string the GPU for whose architecture it is compiled, by default the one in use; it runs on others of the same, where its tensors are
+
+---A kernel of your own, compiled for the GPU by NVRTC of the CUDA toolkit, which is looked for when it is first needed: the file that CNAS_NVRTC names; beside the GPU's module; where the system looks for libraries; in CUDA_PATH, CUDA_HOME and /usr/local/cuda. The same text is compiled once in a program. What the compiler has against it is the error, with the lines of the text. Parameters may be numbers, and pointers to the elements of tensors: `float *` f32, `double *` f64, `long long *` and `int64_t *` i64, `unsigned char *` u8, `__nv_bfloat16 *` and `unsigned short *` bf16, `void *` any; vectors such as `float4 *` count as their elements. int8_t … uint64_t are declared; headers of the toolkit are found where it is installed whole.
+---@class cnas.kernel_module
+---@overload fun(options: cnas.kernel.options): cnas.Kernel
+cnas.kernel = {}
 
 ---Datasets by name, and loaders that make batches of them.
 ---@class cnas.data_module
@@ -2537,6 +2554,15 @@ function cnas.subject.declare(spec) end
 ---@return cnas.Module
 ---@return table
 function cnas.subject.open(opt) end
+
+---What is known of it: the fields of an entry of `cnas.kernel.list`, and { parameters, log }: the types of its parameters, and what the compiler said that was no error.
+---@return table
+function Kernel:facts() end
+
+---The kernels of the GPU's module and those that were made: a list of { name, row, file, registers, shared_memory, local_memory, block, dynamic_memory, occupancy, launches, timed, seconds }. row is the operation that launched a kernel of the module first, file the text of one of your own; registers and local_memory (bytes) are of a thread, shared_memory (bytes, without dynamic_memory) of a block; block (threads) and dynamic_memory are those of its last launch, occupancy the share of a multiprocessor's warps that run at once with them; launches count from the start of the program. With f, f() is called and each launch timed by two events: timed is their number, seconds their sum, of which a launch takes some microseconds at least. Fields that are not known are nil: block, dynamic_memory and occupancy of a kernel that never ran; and where the CPU plays the GPU (tests/simt) registers, memory and occupancy, while kernels that never ran are missing.
+---@param f? function
+---@return table[]
+function cnas.kernel.list(f) end
 
 ---@class cnas.data.load.options
 ---@field root? string folder of the files (default "data")

@@ -3,7 +3,10 @@
 ** Device memory is the C library's, so that the address sanitizer guards its ends and what has been freed; it is filled
 ** with 0xff (NaN, -1) before it is handed out and when it is freed. A stream belongs to a thread of the CPU and does
 ** what it is asked at once, or, where CNAS_SIMT says `lazy`, when something waits for it. */
+#include <atomic>
+#include <chrono>
 #include <cstdio>
+#include <memory>
 #include <mutex>
 #include <set>
 #include <unordered_map>
@@ -14,8 +17,13 @@
 constexpr int GPUS = 2; /* so that copies between GPUs can be tested */
 constexpr size_t SHARED_AT_ONCE = 48 << 10, SHARED_MOST = 227 << 10; /* bytes for a block */
 
+/* When a stream came to an event. */
+struct Moment {
+  std::atomic<bool> known = false;
+  std::chrono::steady_clock::time_point at;
+};
 struct simtEvent {
-  int unused;
+  std::shared_ptr<Moment> moment = std::make_shared<Moment>();
 };
 
 namespace simt {
@@ -87,6 +95,9 @@ const char *cudaGetErrorString(cudaError_t error) {
     case cudaSuccess: return "no error";
     case cudaErrorMemoryAllocation: return "out of memory";
     case cudaErrorInvalidConfiguration: return "invalid configuration argument";
+    case cudaErrorNoKernelImageForDevice: return "no kernel image is available for execution on the device";
+    case cudaErrorSymbolNotFound: return "named symbol not found";
+    case cudaErrorNotSupported: return "operation not supported";
     default: return "invalid argument";
   }
 }
@@ -107,12 +118,27 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp *properties, int index) {
 }
 
 cudaError_t cudaDeviceGetAttribute(int *value, cudaDeviceAttr attribute, int) {
-  *value = attribute == cudaDevAttrMultiProcessorCount ? 132 : 1;
+  switch (attribute) {
+    case cudaDevAttrMultiProcessorCount: *value = 132; break;
+    case cudaDevAttrMaxThreadsPerMultiProcessor: *value = 2048; break;
+    case cudaDevAttrComputeCapabilityMajor: *value = 9; break;
+    case cudaDevAttrComputeCapabilityMinor: *value = 0; break;
+    case cudaDevAttrMemoryPoolsSupported: *value = 1; break;
+  }
   return cudaSuccess;
 }
 
+static thread_local int in_use = 0;
+
 cudaError_t cudaSetDevice(int index) {
-  return index >= 0 && index < GPUS ? cudaSuccess : cudaErrorInvalidValue;
+  if (index < 0 || index >= GPUS) return cudaErrorInvalidValue;
+  in_use = index;
+  return cudaSuccess;
+}
+
+cudaError_t cudaGetDevice(int *index) {
+  *index = in_use;
+  return cudaSuccess;
 }
 
 cudaError_t cudaFuncSetAttribute(const void *kernel, cudaFuncAttribute, int value) {
@@ -203,7 +229,27 @@ cudaError_t cudaEventCreateWithFlags(cudaEvent_t *event, unsigned) {
   return cudaSuccess;
 }
 
-cudaError_t cudaEventRecord(cudaEvent_t, cudaStream_t) { return cudaSuccess; }
+cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
+  if (stream != cudaStreamPerThread) return cudaErrorInvalidValue;
+  std::shared_ptr<Moment> moment = event->moment; /* the event may be destroyed before the stream comes to it */
+  moment->known = false;
+  enqueue([=] {
+    moment->at = std::chrono::steady_clock::now();
+    moment->known = true;
+  });
+  return cudaSuccess;
+}
+
+cudaError_t cudaEventSynchronize(cudaEvent_t event) {
+  if (!event->moment->known) do_all();
+  return cudaSuccess;
+}
+
+cudaError_t cudaEventElapsedTime(float *milliseconds, cudaEvent_t begin, cudaEvent_t end) {
+  if (!begin->moment->known || !end->moment->known) return cudaErrorInvalidValue;
+  *milliseconds = std::chrono::duration<float, std::milli>(end->moment->at - begin->moment->at).count();
+  return cudaSuccess;
+}
 
 cudaError_t cudaStreamWaitEvent(cudaStream_t, cudaEvent_t, unsigned) { return cudaSuccess; }
 

@@ -177,9 +177,19 @@ static bool pass_barrier() {
 }
 
 /* Not memset: the sanitizer knows that there is room between variables. */
-__attribute__((no_sanitize("address"))) static void fill_shared_variables() {
-  if (__start_simt_shared == nullptr) return;
-  for (volatile char *p = __start_simt_shared; p < __stop_simt_shared; p++) *p = static_cast<char>(0xff);
+__attribute__((no_sanitize("address"))) static void fill(char *begin, char *end) {
+  for (volatile char *p = begin; p < end; p++) *p = static_cast<char>(0xff);
+}
+
+static std::vector<std::pair<char *, char *>> of_users;
+
+void add_shared_variables(char *begin, char *end) {
+  if (begin != nullptr) of_users.push_back({ begin, end });
+}
+
+static void fill_shared_variables() {
+  if (__start_simt_shared != nullptr) fill(__start_simt_shared, __stop_simt_shared);
+  for (auto &section : of_users) fill(section.first, section.second);
 }
 
 static void run_block(const std::function<void()> &body) {

@@ -19,6 +19,9 @@ const Options &options();
 /* Runs a grid, block by block. One caller at a time. */
 void run_grid(dim3 grid, dim3 block, size_t shared, const std::function<void()> &body);
 
+/* Shared variables of one more object with kernels lie from `begin` to `end`. */
+void add_shared_variables(char *begin, char *end);
+
 /* Puts work on the calling thread's stream. */
 void enqueue(std::function<void()> work);
 

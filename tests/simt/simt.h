@@ -43,21 +43,7 @@
 ** have such variables must be local to their file. */
 #define __shared__ static __attribute__((section("simt_shared")))
 
-struct uint3 {
-  unsigned x, y, z;
-};
-struct dim3 {
-  unsigned x, y, z;
-  constexpr dim3(unsigned a = 1, unsigned b = 1, unsigned c = 1) : x(a), y(b), z(c) {}
-};
-
-typedef struct cudaLaunchConfig_t {
-  dim3 gridDim, blockDim;
-  size_t dynamicSmemBytes;
-  cudaStream_t stream;
-  struct cudaLaunchAttribute *attrs;
-  unsigned numAttrs;
-} cudaLaunchConfig_t;
+#pragma GCC visibility push(default) /* users' kernels, in shared objects of their own (user.h), see these */
 
 extern uint3 threadIdx, blockIdx; /* of the thread that runs */
 extern dim3 blockDim, gridDim;
@@ -75,6 +61,8 @@ enum class Meeting { shuffle, ballot, nothing }; /* what the lanes of a warp mee
 uint64_t meet(Meeting what, unsigned mask, uint64_t value, unsigned source, const char *file, int line);
 /* The running thread waits for all of its block, and gets the number of those that brought `value` not 0. */
 int barrier(int value, const char *file, int line);
+
+#pragma GCC visibility pop
 
 cudaError_t launch(const cudaLaunchConfig_t &config, const void *kernel, std::function<void()> body);
 
@@ -143,8 +131,11 @@ inline int __all_sync(unsigned mask, int p, SIMT_PLACE) {
   return simt::meet(simt::Meeting::ballot, mask, p != 0, 0, file, line) == mask;
 }
 
+#ifndef SIMT_FLOAT_SUMS /* users may */
+#define SIMT_FLOAT_SUMS false
+#endif
 template <class T> T atomicAdd(T *p, T v) {
-  static_assert(std::is_integral<T>::value, "sums of floats would depend on the order of threads");
+  static_assert(std::is_integral<T>::value || SIMT_FLOAT_SUMS, "sums of floats would depend on the order of threads");
   T old = *p;
   *p = static_cast<T>(old + v);
   return old;
