@@ -1,8 +1,8 @@
 /* nvrtc.c - compiles a user's CUDA C by NVRTC.
 **
 ** NVRTC is a library of the CUDA toolkit that needs neither driver nor GPU. It is looked for when the first kernel is
-** compiled: the file that CNAS_NVRTC names; beside the module; where the system's loader looks; in CUDA_PATH, CUDA_HOME
-** and /usr/local/cuda. In each place the version of the CUDA runtime that the module has inside comes first, then the
+** compiled: the file that CNAS_NVRTC names; beside the module; in CUDA_PATH and CUDA_HOME; where the system's loader looks;
+** in /usr/local/cuda. In each place the version of the CUDA runtime that the module has inside comes first, then the
 ** newest.
 **
 ** The text is compiled as it stands, so that lines in messages are the user's. In front of it stands a header with the
@@ -116,10 +116,12 @@ static void *open_library(void) {
     return library;
   }
   if (folder_of(&nvrtc, folder, sizeof folder)[0] != '\0') library = open_in(folder, "");
+  for (int i = 0; i < 2; i++) {
+    const char *toolkit = getenv(variables[i]);
+    for (int k = 0; k < 2 && library == NULL && toolkit != NULL && toolkit[0] != '\0'; k++)
+      library = open_in(toolkit, below[k]);
+  }
   if (library == NULL) library = open_in("", "");
-  for (int i = 0; i < 2 && library == NULL; i++)
-    for (int k = 0; k < 2 && library == NULL && getenv(variables[i]) != NULL; k++)
-      library = open_in(getenv(variables[i]), below[k]);
   if (library == NULL) library = open_in("/usr/local/cuda", "/lib64/");
   if (library == NULL)
     snprintf(why, sizeof why, "libnvrtc.so.%d of the CUDA toolkit is not on this machine: install it (package "
@@ -184,7 +186,7 @@ static CnErr explain(int result, const CnProgramText *text, char *log) {
   bool cut = length > LOG_SHOWN;
   if (cut) {
     length = LOG_SHOWN;
-    while (length > 0 && log[length] != '\n') length--;
+    while (length > LOG_SHOWN / 2 && log[length] != '\n') length--;
     log[length] = '\0';
   }
   while (length > 0 && isspace((unsigned char)log[length - 1])) log[--length] = '\0';

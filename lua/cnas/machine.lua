@@ -12,9 +12,9 @@ local instructions = { "sse4_2", "avx", "avx2", "fma", "f16c", "bmi2", "avx512f"
 local settings = { "CNAS_THREADS", "CNAS_ISA", "CNAS_HOME", "CNAS_BUILD", "CNAS_CACHE", "CNAS_HISTORY",
                    "CNAS_PATIENCE", "OMP_NUM_THREADS", "OMP_PROC_BIND", "OMP_PLACES", "OMP_WAIT_POLICY",
                    "OMP_DYNAMIC", "GOMP_SPINCOUNT", "GOMP_CPU_AFFINITY", "MALLOC_ARENA_MAX", "GLIBC_TUNABLES",
-                   "LD_PRELOAD", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "CUDA_LAUNCH_BLOCKING", "NCCL_DEBUG",
-                   "LUA_PATH_5_4", "LUA_CPATH_5_4", "LUA_INIT_5_4", "LANG", "LC_ALL", "TERM", "NO_COLOR",
-                   "XDG_CACHE_HOME", "XDG_STATE_HOME", "TMPDIR" }
+                   "LD_PRELOAD", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "CUDA_LAUNCH_BLOCKING", "CUDA_PATH",
+                   "CNAS_NVRTC", "NCCL_DEBUG", "LUA_PATH_5_4", "LUA_CPATH_5_4", "LUA_INIT_5_4", "LANG",
+                   "LC_ALL", "TERM", "NO_COLOR", "XDG_CACHE_HOME", "XDG_STATE_HOME", "TMPDIR" }
 
 local function of(name)
   local value = os.getenv(name)
