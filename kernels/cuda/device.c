@@ -145,6 +145,10 @@ static bool prepare_pools(int count, char *why, size_t size) {
   return true;
 }
 
+#ifndef CN_CUDA_OLDEST
+#define CN_CUDA_OLDEST 0 /* compute capability, times 10, that the kernels are compiled for at least; 0: any */
+#endif
+
 /* Why cudaGetDeviceCount failed, for people. */
 static void explain(cudaError_t error, char *why, size_t size) {
   int driver = 0;
@@ -188,9 +192,15 @@ const CnGpu *cn_device_module_cuda(const CnCudaHost *host, char *why, size_t siz
     cudaGetLastError();
     return NULL;
   }
+  if (properties.major * 10 + properties.minor < CN_CUDA_OLDEST) {
+    snprintf(why, size, "%.60s has compute capability %d.%d; this module is compiled for %d.%d and later",
+             properties.name, properties.major, properties.minor, CN_CUDA_OLDEST / 10, CN_CUDA_OLDEST % 10);
+    return NULL;
+  }
   if (!prepare_pools(module.device.count, why, size)) return NULL;
   cudaDriverGetVersion(&driver);
-  snprintf(detail, sizeof detail, "%.60s, compute capability %d.%d, driver for CUDA %d.%d", properties.name,
-           properties.major, properties.minor, driver / 1000, driver % 1000 / 10);
+  snprintf(detail, sizeof detail, "%.60s, compute capability %d.%d, driver for CUDA %d.%d, runtime %d.%d",
+           properties.name, properties.major, properties.minor, driver / 1000, driver % 1000 / 10,
+           CUDART_VERSION / 1000, CUDART_VERSION % 1000 / 10);
   return &module;
 }

@@ -13,17 +13,22 @@ static void set_text(lua_State *L, const char *key, const char *text) {
 #define CNAS_EDIT_VERSION ""
 #endif
 
-/* libraries() -> { { name, serves, version or nil: left out of this build }, … } */
+/* libraries() -> { { name, serves, version or nil: left out of this build; outside: no part of it }, … } */
 static int libraries(lua_State *L) {
-  CnLibrary all[CN_LIBRARIES_MOST + 1];
+  CnLibrary all[CN_LIBRARIES_MOST + 1 + CN_LIBRARIES_GPU];
   int count = cn_libraries(all);
-  all[count++] = (CnLibrary){ "libedit", "line editing at -i", CNAS_EDIT_VERSION }; /* the host's */
+  all[count++] = (CnLibrary){ "libedit", "line editing at -i", CNAS_EDIT_VERSION, false }; /* the host's */
+  count += cn_libraries_gpu(all + count);
   lua_createtable(L, count, 0);
   for (int i = 0; i < count; i++) {
     lua_createtable(L, 0, 3);
     set_text(L, "name", all[i].name);
     set_text(L, "serves", all[i].serves);
     if (all[i].version[0] != '\0') set_text(L, "version", all[i].version);
+    if (all[i].outside) {
+      lua_pushboolean(L, true);
+      lua_setfield(L, -2, "outside");
+    }
     lua_rawseti(L, -2, i + 1);
   }
   return 1;

@@ -3722,7 +3722,7 @@ function cnas.machine() end
 ---@return table
 function cnas.built() end
 
----The libraries that this program is made of: { name, serves, version }, without a version when it was built without.
+---The libraries that this program is made of: { name, serves, version }, without a version when it was built without; and those of NVIDIA on this machine, which are no part of it and have `outside`, without a version when they are not there.
 ---@return table[]
 function cnas.libraries() end
 

@@ -61,7 +61,8 @@ T.describe("cnas info", function()
     local status, out, err = T.run { "info", env = { CNAS_THREADS = 1, CNAS_ISA = "portable" } }
     T.equal({ status, err }, { 0, "" })
     for _, text in ipairs { "cnas           " .. cnas.version, "Lua 5.4", "portable, on 1 thread", "libpng", "graphviz",
-                            "MPI", "libedit", "CNAS_THREADS=1", "CNAS_ISA=portable", "compiler", "\ncuda " } do
+                            "MPI", "libedit", "NVIDIA driver", "cuDNN", "NCCL", "NVRTC",
+                            "CNAS_THREADS=1", "CNAS_ISA=portable", "compiler", "\ncuda " } do
       T.contains(out, text)
     end
     for line in out:gmatch "[^\n]*" do T.equal(line:find "nil", nil) end

@@ -38,6 +38,46 @@ T.describe("a device", function()
     T.truthy(not tostring(e):find("\n", 1, true), "one line")
   end)
 
+  -- What the program says of a module, or of the machine that the CPU plays, where it is asked for a GPU and where not.
+  local function check_missing(reason, environment)
+    local folder = T.folder()
+    local status, out, err = T.run { "-e", 'print((require "cnas".device "auto"))', env = environment }
+    T.equal({ status, out, err }, { 0, "cpu\n", "" }, reason)
+    status, out = T.run { "info", env = environment }
+    T.equal(status, 0)
+    T.contains(out, "\ncuda           none: ")
+    T.contains(out, reason)
+    status, out, err = T.run { cnas.home .. "/recipes/random_search.lua", "--data", "shapes", "--device", "cuda",
+                               "-o", folder .. "/run", env = environment }
+    T.equal(status, 2, reason)
+    T.contains(out .. err, 'no device "cuda": ')
+    T.contains(out .. err, reason)
+    local _, lines = err:gsub("\n", "\n")
+    T.equal(lines, 1, err)
+  end
+
+  local simt = T.program:match "^(.*)/" .. "/tests/libcnas_simt.so"
+  local machines = { driverless = "no NVIDIA driver", absent = "no NVIDIA GPU",
+                     outdated = "the NVIDIA driver is too old: it supports CUDA 11.4, this module needs 13.0" }
+  for word, reason in pairs(machines) do
+    T.it("on a machine that is " .. word .. " gives one clear line, or goes on with the CPU", function()
+      if not cnas.file.exists(simt) then T.skip "this build has no module in which the CPU plays the GPU" end
+      check_missing(reason, { CNAS_CUDA_MODULE = simt, CNAS_SIMT = word })
+    end)
+  end
+
+  T.it("of a file that is no module does too", function()
+    local none = T.write(T.folder() .. "/none.so", "no library")
+    check_missing("none.so", { CNAS_CUDA_MODULE = none })
+  end)
+
+  T.it("of the real module needs no driver to be looked for", function()
+    local module = T.program:match "^(.*)/" .. "/lib/cnas/libcnas_cuda.so"
+    if not cnas.file.exists(module) then T.skip "this build has no module for GPUs" end
+    if with_gpu then T.skip "this machine has a GPU" end
+    check_missing("NVIDIA", { CNAS_CUDA_MODULE = module })
+  end)
+
   T.it("of an unknown name is refused", function()
     T.raises("unknown device 'gpu'", cnas.zeros, 2, { device = "gpu" })
     T.raises("cuda:99", cnas.zeros, 2, { device = "cuda:99x" })

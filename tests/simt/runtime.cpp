@@ -37,13 +37,17 @@ static thread_local std::vector<std::function<void()>> waiting;
 const Options &options() {
   static const Options chosen = [] {
     const char *text = getenv("CNAS_SIMT");
-    Options o = { false, false };
+    Options o = { false, false, CUDART_VERSION, GPUS };
     for (const char *word = text; word != nullptr && *word != '\0';) {
       size_t n = strcspn(word, ", ");
       if (n == 8 && !strncmp(word, "reversed", n)) o.reversed = true;
       else if (n == 4 && !strncmp(word, "lazy", n)) o.lazy = true;
+      else if (n == 10 && !strncmp(word, "driverless", n)) o.driver = 0;
+      else if (n == 8 && !strncmp(word, "outdated", n)) o.driver = 11040;
+      else if (n == 6 && !strncmp(word, "absent", n)) o.gpus = 0;
       else if (n > 0) {
-        fprintf(stderr, "simt: CNAS_SIMT: unknown word in '%s': expected reversed, lazy\n", text);
+        fprintf(stderr, "simt: CNAS_SIMT: unknown word in '%s': expected reversed, lazy, driverless, outdated, absent\n",
+                text);
         abort();
       }
       word += n + strspn(word + n, ", ");
@@ -103,13 +107,14 @@ const char *cudaGetErrorString(cudaError_t error) {
 }
 
 cudaError_t cudaDriverGetVersion(int *version) {
-  *version = CUDART_VERSION;
+  *version = options().driver;
   return cudaSuccess;
 }
 
 cudaError_t cudaGetDeviceCount(int *count) {
-  *count = GPUS;
-  return cudaSuccess;
+  *count = options().gpus;
+  if (options().driver < CUDART_VERSION) return cudaErrorInsufficientDriver;
+  return *count > 0 ? cudaSuccess : cudaErrorNoDevice;
 }
 
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp *properties, int index) {

@@ -10,6 +10,8 @@ namespace simt {
 struct Options {
   bool reversed; /* blocks, warps and lanes run from the last to the first */
   bool lazy;     /* work is done only when something waits for it */
+  int driver;    /* the version of CUDA that it supports; 0: there is none (`driverless`), less than ours (`outdated`) */
+  int gpus;      /* 0: a driver without a GPU (`absent`) */
 };
 const Options &options();
 

@@ -41,7 +41,8 @@ line("compiler", "%s, %s%s: %s", machine.build.compiler, machine.build.type,
 
 print "\nlibraries"
 for _, library in ipairs(machine.libraries) do
-  print(("  %-16s %-32s %s"):format(library.name, library.version or "not in this build", library.serves))
+  print(("  %-16s %-32s %s"):format(library.name, library.version or library.outside and "not found"
+                                    or "not in this build", library.serves))
 end
 
 print "\nplaces"
