@@ -46,7 +46,8 @@ part { name = "device", about = "the GPU, its driver, the versions of libraries"
         "nvidia-smi --query-gpu=name,driver_version,memory.total,clocks.sm,clocks.mem --format=csv,noheader"))
     end
     return { gpu = gpu.detail, count = gpu.count, processor = machine.processor.name,
-             processors = machine.processor.count, cnas = machine.cnas, revision = machine.revision,
+             processors = machine.processor.count, cnas = machine.cnas,
+             revision = machine.revision or jobs.content(round.program:match "^(.*)/" .. "/REVISION"):match "%S+",
              system = machine.system, smi = ok and smi and smi:gsub("%s+$", "") or nil }
   end }
 
@@ -61,6 +62,9 @@ local function counts(job)
   return { passed = tonumber(passed), failed = tonumber(failed), skipped = tonumber(skipped) }
 end
 
+-- In front of programs that run beside each other.
+local beside = "CNAS_THREADS=2 "
+
 local function spec(round, file, only)
   return ("%s %s/lua/run.lua %s %s/lua/%s"):format(quote(round.program), quote(round.tests),
          only and "--only " .. quote(only) or "", quote(round.tests), file)
@@ -70,13 +74,13 @@ part { name = "specs", about = "every operation, whole networks and devices agai
   start = function(round, seconds)
     local list = {}
     if round.tiny then
-      list[1] = jobs.start("cuda_spec", seconds, spec(round, "cuda_spec.lua", "on the GPU relu does"))
-      list[2] = jobs.start("device_spec", seconds, spec(round, "device_spec.lua"))
+      list[1] = jobs.start("cuda_spec", seconds, beside .. spec(round, "cuda_spec.lua", "on the GPU relu does"))
+      list[2] = jobs.start("device_spec", seconds, beside .. spec(round, "device_spec.lua"))
       return list
     end
     for _, file in ipairs(cnas.file.list(round.tests .. "/lua")) do
       if file:find "^cuda_.*spec%.lua$" or file == "device_spec.lua" then
-        list[#list + 1] = jobs.start(file:gsub("%.lua$", ""), seconds, spec(round, file))
+        list[#list + 1] = jobs.start(file:gsub("%.lua$", ""), seconds, beside .. spec(round, file))
       end
     end
     return list
@@ -123,8 +127,8 @@ local function twice(name, recipe)
     start = function(round, seconds)
       local list = {}
       for i, run in ipairs { "a", "b" } do
-        list[i] = jobs.start(name .. " " .. run, seconds, ("%s %s/%s.lua %s %s --device cuda -o %s/%s-%s"):format(
-                             quote(round.program), quote(round.recipes), recipe, words.all,
+        list[i] = jobs.start(name .. " " .. run, seconds, ("%s%s %s/%s.lua %s %s --device cuda -o %s/%s-%s"):format(
+                             beside, quote(round.program), quote(round.recipes), recipe, words.all,
                              words[round.tiny and "tiny" or "full"], round.scratch, name, run))
       end
       return list
@@ -150,8 +154,8 @@ local function sanitizer(tool, round, seconds)
   cnas.file.write(folder .. "/rows", table.concat(rows, "\n") .. "\n")
   local one = ("compute-sanitizer --tool %s --error-exitcode 9 %s"):format(tool,
               spec(round, "cuda_spec.lua", "on the GPU ROW does"))
-  cnas.file.write(folder .. "/one", ("timeout -k 3 %d %s >%s/$1.log 2>&1; echo $1 $? >>%s/ended"):format(
-                  math.max(5, math.floor(seconds * 0.8)), one:gsub("ROW", "'$1'"), folder, folder))
+  cnas.file.write(folder .. "/one", ("%stimeout -k 3 %d %s >%s/$1.log 2>&1; echo $1 $? >>%s/ended"):format(
+                  beside, math.max(5, math.floor(seconds * 0.8)), one:gsub("ROW", "'$1'"), folder, folder))
   return { jobs.start(tool, seconds, ("xargs -P %d -I@ sh %s/one @ <%s/rows"):format(
                       math.max(2, (cnas.machine().processor.count or 2) // 2), folder, folder)) }
 end
