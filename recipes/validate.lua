@@ -93,8 +93,7 @@ local function count(logits, labels)
   end
 end
 
-for x, y in cnas.data.loader { dataset = test, batch = opt.batch, augment = treatment, shuffle = false } do
-  x, y = x:to(device), y:to(device)
+for x, y in cnas.data.loader { dataset = test, batch = opt.batch, augment = treatment, device = device } do
   local logits = cnas.no_grad(net, x)
   count(logits, y)
   loss = loss + cnas.cross_entropy(logits, y):item() * x:size(1)

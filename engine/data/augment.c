@@ -8,24 +8,6 @@ void cn_normal_init(CnNormal *normal, const CnImages *images) {
     for (int b = 0; b < 256; b++) normal->value[c][b] = ((float)b / 255.0f - images->mean[c]) / images->std[c];
 }
 
-/* 0 … n-1 from the 32 bits of u. */
-static int below(uint32_t u, int n) { return (int)(((uint64_t)u * (uint32_t)n) >> 32); }
-
-CnAugmentDraw cn_augment_draw(const CnAugment *augment, CnRng stream, int64_t pass, int64_t position, int height,
-                              int width) {
-  uint32_t u[4];
-  cn_philox(u, stream.seed, stream.stream, ((uint64_t)pass << 32) | (uint64_t)position);
-  CnAugmentDraw draw = { 0 };
-  if (augment->crop > 0) {
-    draw.dy = below(u[0], 2 * augment->crop + 1) - augment->crop;
-    draw.dx = below(u[1], 2 * augment->crop + 1) - augment->crop;
-  }
-  draw.flip = augment->flip && (u[2] & 1);
-  draw.cut_y = below(u[3], height);
-  draw.cut_x = below(u[2], width); /* decided by the high bits, flip by the lowest */
-  return draw;
-}
-
 static int clamp(int v, int low, int high) { return v < low ? low : v > high ? high : v; }
 
 /* `count` pixels from `in` on, or, backwards, from `in` down, through the tables. Three channels are worth a loop of

@@ -7,6 +7,7 @@
 #include "base/memory.h"
 #include "base/random.h"
 #include "data/listing.h"
+#include "data/resident.h"
 
 CnErr cn_images_new(CnImages **out, const char *name, int64_t count, int height, int width, int channels, int classes) {
   if (count < 0 || height < 1 || width < 1 || channels < 1 || channels > CN_MAX_CHANNELS || classes < 1)
@@ -36,6 +37,7 @@ CnErr cn_images_new(CnImages **out, const char *name, int64_t count, int height,
 void cn_images_unref(CnImages *m) {
   if (!m || atomic_fetch_sub(&m->refs, 1) > 1) return;
   cn_listing_free(m->listing);
+  cn_resident_free(m->resident);
   cn_free(m->pixels);
   cn_free(m->labels);
   cn_free(m);

@@ -3,8 +3,8 @@
 ** CnImages is the storage: M images with their labels, what the classes are called, and the mean and deviation that
 ** normalise them. The images are bytes of one size in memory, or files of any size (data/listing.h), which are decoded
 ** whenever they are wanted. A CnDataset is a view of it, all images or those of an index list, so that splits of a
-** training set share one copy of its pixels. Both are counted references and never change once made: any number of
-** threads may read them. Positions count from 0. */
+** training set share one copy of its pixels. Both are counted references and never change once made, but for the copy on a
+** GPU, which belongs to the thread that makes loaders: any number of threads may read them. Positions count from 0. */
 #ifndef CN_DATASET_H
 #define CN_DATASET_H
 
@@ -26,6 +26,7 @@ typedef struct CnImages {
   uint8_t *pixels;                /* (M,H,W,C); NULL when images are files */
   int64_t *labels;                /* (M), each in 0 … classes-1 */
   struct CnListing *listing;      /* of the files; NULL when they are in memory */
+  struct CnResident *resident;    /* those in memory on a GPU too (data/resident.h); NULL: not yet */
 } CnImages;
 
 typedef struct CnDataset {

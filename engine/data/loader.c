@@ -3,8 +3,9 @@
 ** Batch b uses slot b mod slots of the ring. A slot goes round: the consumer gives it tensors of the right size,
 ** threads fill them piece by piece, the consumer takes them and gives new ones. A piece is what a thread takes at a
 ** time: a batch of small images, or a few photographs, so that all threads work on the batch that is wanted first. What
-** counts pieces changes under the mutex; the pixels and labels of a piece belong to the thread that took it until all of the
-** slot's are done, then to the consumer. The consumer also judges the bad images, in the order of the batches, so that
+** counts pieces changes under the mutex; the pixels and labels of a piece belong to the thread that took it until all of
+** the slot's are done, then to the consumer. Where batches are files that are wanted on a GPU, a slot keeps its tensors,
+** which are pinned: the consumer gets copies that are still under way, and the slot goes on when they are there. The consumer also judges the bad images, in the order of the batches, so that
 ** what is tolerated does not depend on who was faster. */
 #include "data/loader.h"
 
@@ -18,7 +19,9 @@
 #include "base/memory.h"
 #include "base/progress.h"
 #include "data/listing.h"
+#include "data/resident.h"
 #include "kernels/cpu/image.h"
+#include "tensor/pinned.h"
 
 typedef struct Slot {
   CnTensor *x, *y; /* NULL when there is no batch left for it */
@@ -27,6 +30,8 @@ typedef struct Slot {
   CnErr error;
   int64_t failed;    /* the image, of several the first, that the error is about */
   char message[512]; /* of the error */
+  CnTensor *whole_x, *whole_y; /* where batches are sent to a GPU: pinned, for a whole batch; x and y are views */
+  void *sent;                  /* passed when the slot's last batch is there */
 } Slot;
 
 /* What a thread, or the caller when there is none, works with: for images that are files. */
@@ -48,6 +53,9 @@ struct CnLoader {
   CnNormal normal;
   int64_t *order; /* dataset positions of the pass; NULL: as they are */
   double waited;
+  CnDevice device;
+  bool sends;        /* batches of files, that threads make, to a GPU */
+  CnGpuImages there; /* the pass where images live on a GPU; else NULLs, and all below makes the batches */
 
   pthread_mutex_t mutex;
   pthread_cond_t filled, emptied;
@@ -56,6 +64,7 @@ struct CnLoader {
   int64_t begun; /* images of it that have been taken already */
   int64_t piece; /* images */
   int64_t taken; /* batches before this one have been delivered */
+  int64_t freed; /* and of those before this one the slots have been given to the threads again */
 
   int64_t left_out; /* images of the batch that was delivered last */
 
@@ -91,10 +100,27 @@ static Part part_of(const CnLoader *l, int64_t b) {
   return p;
 }
 
-static CnErr make_tensors(CnTensor **x, CnTensor **y, const CnLoader *l, int64_t b) {
+/* Images of a whole batch in pinned memory. */
+static CnErr pin(Slot *s, const int64_t *shape) {
+  if (s->whole_x == NULL) CN_TRY(cn_tensor_new_pinned(&s->whole_x, CN_F32, 4, shape));
+  return s->whole_y == NULL ? cn_tensor_new_pinned(&s->whole_y, CN_I64, 1, shape) : CN_OK;
+}
+
+/* Tensors for batch b: new ones, or views of what its slot keeps. */
+static CnErr make_tensors(CnTensor **x, CnTensor **y, CnLoader *l, int64_t b) {
   const CnImages *m = l->dataset->images;
   int height = m->listing ? l->photo.size : m->height, width = m->listing ? l->photo.size : m->width;
-  int64_t shape[4] = { part_of(l, b).count, height, width, m->channels };
+  int64_t shape[4] = { l->batch, height, width, m->channels };
+  if (l->sends) {
+    Slot *s = &l->slot[b % l->slots];
+    CN_TRY(pin(s, shape));
+    shape[0] = part_of(l, b).count;
+    CN_TRY(cn_tensor_view(x, s->whole_x, 4, shape, s->whole_x->stride, 0));
+    CnErr e = cn_tensor_view(y, s->whole_y, 1, shape, s->whole_y->stride, 0);
+    if (e != CN_OK) cn_tensor_unref(*x), *x = NULL;
+    return e;
+  }
+  shape[0] = part_of(l, b).count;
   CN_TRY(cn_tensor_new(x, CN_F32, CN_DEVICE_CPU, 4, shape));
   CnErr e = cn_tensor_new(y, CN_I64, CN_DEVICE_CPU, 1, shape);
   if (e != CN_OK) cn_tensor_unref(*x), *x = NULL;
@@ -169,7 +195,7 @@ static void give_way(void) {
 /* The next piece of work: images *first … *first + *count - 1 of batch *b; none when the threads are to end. Called
 ** with the mutex. */
 static bool take_piece(CnLoader *l, int64_t *b, int64_t *first, int64_t *count) {
-  while (!l->stop && l->next < l->batches && l->next >= l->taken + l->slots)
+  while (!l->stop && l->next < l->batches && l->next >= l->freed + l->slots)
     pthread_cond_wait(&l->emptied, &l->mutex);
   if (l->stop || l->next >= l->batches) return false;
   int64_t all = l->slot[l->next % l->slots].x->shape[0];
@@ -246,7 +272,7 @@ static CnErr make_workers(CnLoader *l, int threads) {
   int workers = threads > 0 ? threads : 1;
   l->piece = files ? 4 : l->batch;
   int64_t ahead = files ? 2 + (threads * l->piece + l->batch - 1) / l->batch : threads + 2;
-  CN_TRY(make_slots(l, threads > 0 ? (int)ahead : 1));
+  CN_TRY(make_slots(l, threads > 0 ? (int)ahead + l->sends : 1));
   if (!(l->worker = cn_alloc_zeroed((size_t)workers * sizeof *l->worker))) return CN_EMEMORY;
   l->workers = workers;
   for (int w = 0; w < workers; w++) {
@@ -273,6 +299,11 @@ static CnErr set_up(CnLoader *l, const CnLoaderConfig *config) {
   l->draws = cn_rng_named(config->seed, name);
   cn_normal_init(&l->normal, l->dataset->images);
   if (config->shuffle) CN_TRY(draw_order(l, config));
+  if (l->device.kind == CN_CUDA && !l->dataset->images->listing) {
+    l->there = (CnGpuImages){ .augment = l->augment, .draws = l->draws, .pass = l->pass };
+    return cn_resident_pass(&l->there, l->dataset, l->order, l->images, l->device);
+  }
+  l->sends = l->device.kind == CN_CUDA && config->threads > 0;
   CN_TRY(make_workers(l, config->threads));
   return config->threads > 0 ? start_threads(l, config->threads) : CN_OK;
 }
@@ -322,7 +353,8 @@ CnErr cn_loader_new(CnLoader **out, const CnLoaderConfig *config) {
   l->pass = config->pass;
   l->augment = config->augment;
   l->photo = config->photo;
-  l->next = l->taken = config->start;
+  l->device = config->device;
+  l->next = l->taken = l->freed = config->start;
   pthread_mutex_init(&l->mutex, NULL);
   pthread_cond_init(&l->filled, NULL);
   pthread_cond_init(&l->emptied, NULL);
@@ -389,15 +421,30 @@ static CnErr finish(CnLoader *l, int64_t b, Slot *s) {
   return s->bad ? leave_out_bad(l, s) : CN_OK;
 }
 
-/* Waits for the batch in its slot, and exchanges its tensors for those of the batch that will use the slot next. */
-static CnErr take(CnLoader *l, CnTensor **x, CnTensor **y) {
-  Slot *s = &l->slot[l->taken % l->slots];
+static CnErr wait_for_slot(CnLoader *l, const Slot *s) {
   pthread_mutex_lock(&l->mutex);
   while (s->done < s->y->shape[0]) pthread_cond_wait(&l->filled, &l->mutex);
   pthread_mutex_unlock(&l->mutex);
-  if (s->error != CN_OK) return cn_fail(s->error, "%s", s->message);
+  return s->error == CN_OK ? CN_OK : cn_fail(s->error, "%s", s->message);
+}
 
+/* The slot of the first batch that was not freed yet goes to the threads, with these tensors. */
+static void free_slot(CnLoader *l, CnTensor *x, CnTensor *y) {
+  Slot *s = &l->slot[l->freed % l->slots];
+  pthread_mutex_lock(&l->mutex);
+  s->x = x;
+  s->y = y;
+  s->done = 0;
+  l->freed++;
+  pthread_cond_broadcast(&l->emptied);
+  pthread_mutex_unlock(&l->mutex);
+}
+
+/* Waits for the batch in its slot, and exchanges its tensors for those of the batch that will use the slot next. */
+static CnErr take(CnLoader *l, CnTensor **x, CnTensor **y) {
+  Slot *s = &l->slot[l->taken % l->slots];
   CnTensor *new_x = NULL, *new_y = NULL;
+  CN_TRY(wait_for_slot(l, s));
   int64_t after = l->taken + l->slots;
   if (after < l->batches) CN_TRY(make_tensors(&new_x, &new_y, l, after));
   CnErr e = finish(l, l->taken, s);
@@ -408,24 +455,76 @@ static CnErr take(CnLoader *l, CnTensor **x, CnTensor **y) {
   }
   *x = s->x;
   *y = s->y;
-  pthread_mutex_lock(&l->mutex);
-  s->x = new_x;
-  s->y = new_y;
-  s->done = 0;
   l->taken++;
-  pthread_cond_broadcast(&l->emptied);
-  pthread_mutex_unlock(&l->mutex);
+  free_slot(l, new_x, new_y);
+  return CN_OK;
+}
+
+/* Frees the slots whose batches have arrived on the GPU; the one that is needed now is waited for. */
+static CnErr free_sent(CnLoader *l, const CnGpu *gpu) {
+  while (l->freed < l->taken) {
+    Slot *s = &l->slot[l->freed % l->slots];
+    CnTensor *x = NULL, *y = NULL;
+    bool passed;
+    CN_TRY(gpu->passed(&passed, s->sent, l->freed + l->slots <= l->taken));
+    if (!passed) return CN_OK;
+    if (l->freed + l->slots < l->batches) CN_TRY(make_tensors(&x, &y, l, l->freed + l->slots));
+    cn_tensor_unref(s->x);
+    cn_tensor_unref(s->y);
+    free_slot(l, x, y);
+  }
+  return CN_OK;
+}
+
+/* Waits for the batch in its slot, and sends it to the GPU. */
+static CnErr take_sent(CnLoader *l, CnTensor **x, CnTensor **y) {
+  const CnGpu *gpu;
+  CN_TRY(cn_gpu(&gpu));
+  CN_TRY(free_sent(l, gpu));
+  Slot *s = &l->slot[l->taken % l->slots];
+  CnTensor *x_there = NULL, *y_there = NULL;
+  CN_TRY(wait_for_slot(l, s));
+  CN_TRY(finish(l, l->taken, s));
+  CnErr e = cn_tensor_send(&x_there, s->x, l->device);
+  if (e == CN_OK) e = cn_tensor_send(&y_there, s->y, l->device);
+  if (e == CN_OK) e = gpu->mark(&s->sent, l->device);
+  if (e != CN_OK) {
+    cn_tensor_unref(x_there);
+    cn_tensor_unref(y_there);
+    return e;
+  }
+  *x = x_there;
+  *y = y_there;
+  l->taken++;
   return CN_OK;
 }
 
 static void empty_slot(Slot *s, int64_t batch) {
+  const CnGpu *gpu;
+  bool passed;
+  if (s->sent != NULL && cn_gpu(&gpu) == CN_OK) { /* it may still be read */
+    (void)gpu->passed(&passed, s->sent, true);
+    gpu->free_mark(s->sent);
+  }
   cn_tensor_unref(s->x);
   cn_tensor_unref(s->y);
-  s->x = s->y = NULL;
+  cn_tensor_unref(s->whole_x);
+  cn_tensor_unref(s->whole_y);
+  s->x = s->y = s->whole_x = s->whole_y = NULL;
+  s->sent = NULL;
   for (int64_t k = 0; s->bad && k < batch; k++) {
     cn_free(s->bad[k]);
     s->bad[k] = NULL;
   }
+}
+
+/* Instead of a tensor one of the same values on the loader's device. */
+static CnErr move(CnTensor **t, const CnLoader *l) {
+  CnTensor *there;
+  CN_TRY(cn_tensor_to(&there, *t, (*t)->dtype, l->device));
+  cn_tensor_unref(*t);
+  *t = there;
+  return CN_OK;
 }
 
 /* Without threads: makes the batch here. */
@@ -434,6 +533,8 @@ static CnErr make(CnLoader *l, CnTensor **x, CnTensor **y) {
   CN_TRY(make_tensors(&s->x, &s->y, l, l->taken));
   CnErr e = fill(l->worker, l->taken, s, 0, s->x->shape[0]);
   if (e == CN_OK) e = finish(l, l->taken, s);
+  if (e == CN_OK) e = move(&s->x, l);
+  if (e == CN_OK) e = move(&s->y, l);
   if (e != CN_OK) {
     empty_slot(s, l->batch);
     return e;
@@ -445,11 +546,19 @@ static CnErr make(CnLoader *l, CnTensor **x, CnTensor **y) {
   return CN_OK;
 }
 
+/* Images that live on a GPU: the batch is made there. */
+static CnErr make_there(CnLoader *l, CnTensor **x, CnTensor **y) {
+  Part p = part_of(l, l->taken);
+  CN_TRY(cn_resident_batch(x, y, &l->there, p.first, p.count));
+  l->taken++;
+  return CN_OK;
+}
+
 CnErr cn_loader_next(CnLoader *l, CnTensor **x, CnTensor **y) {
   *x = *y = NULL;
   if (l->stop || l->taken >= l->batches) return CN_OK;
   double start = seconds();
-  CnErr e = l->threads > 0 ? take(l, x, y) : make(l, x, y);
+  CnErr e = (l->there.pixels ? make_there : l->sends ? take_sent : l->threads > 0 ? take : make)(l, x, y);
   l->waited += seconds() - start;
   return e;
 }
@@ -467,6 +576,7 @@ void cn_loader_stop(CnLoader *l) {
 void cn_loader_free(CnLoader *l) {
   if (!l) return;
   if (l->slot) cn_loader_stop(l);
+  cn_resident_end(&l->there);
   pthread_mutex_destroy(&l->mutex);
   pthread_cond_destroy(&l->filled);
   pthread_cond_destroy(&l->emptied);

@@ -32,10 +32,11 @@ typedef struct CnLoaderConfig {
   CnPhotoSettings photo; /* of images that are files */
   int threads;        /* 0: batches are made in cn_loader_next */
   int shard, shards;  /* shard from 0; shards 0 or 1: the whole pass */
+  CnDevice device;    /* where batches are wanted; images in memory live on a GPU then (data/resident.h) */
 } CnLoaderConfig;
 
 CnErr cn_loader_new(CnLoader **out, const CnLoaderConfig *config);
-/* The next batch: x (N,H,W,C) f32 normalised, y (N) i64, both new references on the CPU; NULL in both at the end of the
+/* The next batch: x (N,H,W,C) f32 normalised, y (N) i64, both new references on the device; NULL in both at the end of the
 ** pass. After a failure of the dataset the same batch fails again. */
 CnErr cn_loader_next(CnLoader *loader, CnTensor **x, CnTensor **y);
 /* Ends the pass now: joins the threads and drops what was made ahead. A second call does nothing. */

@@ -47,13 +47,21 @@ const char *cn_device_name(CnDevice device, char *text) {
 
 CnErr cn_device_alloc(void **out, CnDevice device, size_t bytes) {
   const CnDeviceModule *module = NULL;
+  const CnGpu *gpu = NULL;
+  if (cn_device_equal(device, CN_DEVICE_PINNED)) {
+    CN_TRY(cn_gpu(&gpu));
+    return gpu->alloc_pinned(out, bytes);
+  }
   CN_TRY(cn_device_module(&module, device.kind));
   return module->alloc(out, device.index, bytes);
 }
 
 void cn_device_free(CnDevice device, void *block) {
   const CnDeviceModule *module = NULL;
-  if (block && cn_device_module(&module, device.kind) == CN_OK) module->free(device.index, block);
+  const CnGpu *gpu = NULL;
+  if (cn_device_equal(device, CN_DEVICE_PINNED)) {
+    if (block && cn_gpu(&gpu) == CN_OK) gpu->free_pinned(block);
+  } else if (block && cn_device_module(&module, device.kind) == CN_OK) module->free(device.index, block);
 }
 
 /* Between a GPU and anything, the GPU's module does it. */

@@ -154,10 +154,8 @@ template <class T> CnErr add_block_backward(CnCall *call) {
   if (!s.term[0].factors && !s.term[1].factors)
     return s.term[0].gx || s.term[1].gx ? add_back<T, false>(call, s, NULL) : CN_OK;
   CN_TRY((add_back<T, true>(call, s, &partial)));
-  for (int i = 0; i < 2; i++)
-    CN_TRY(finish_factors(call, s.channels, partial, 2 * i * s.channels, wanted<R>(call, 2 + 2 * i),
-                          wanted<R>(call, 3 + 2 * i)));
-  return CN_OK;
+  return finish_factors(call, s.channels, partial, FactorsOut<R>{ { wanted<R>(call, 2), wanted<R>(call, 4) },
+                                                                  { wanted<R>(call, 3), wanted<R>(call, 5) } });
 }
 
 } // namespace

@@ -113,7 +113,7 @@ template <class T> inline CnErr pointwise_backward(CnCall *call, const Pointwise
     Partial partial(call);
     CN_TRY(multiply_images(call, b.pixels, outputs, inputs, b.parts, arriving, turned,
                            JoinedGradient<T, true>(b.sources), &partial));
-    return finish_factors(call, inputs, partial, 0, gscale, gshift);
+    return finish_factors(call, inputs, partial, FactorsOut<R>{ { gscale }, { gshift } });
   }
   bool any = false;
   for (int i = 0; i < b.sources.count; i++) any = any || b.sources.source[i].gx;

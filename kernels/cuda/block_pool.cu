@@ -28,7 +28,7 @@ template <class T> CnErr pool_block_backward(CnCall *call) {
   Partial partial(call);
   if (!factors) return out.gx ? pool_backward(call, b, NULL) : CN_OK;
   CN_TRY(pool_backward(call, b, &partial));
-  return finish_factors(call, b.pool.channels, partial, 0, gscale, gshift);
+  return finish_factors(call, b.pool.channels, partial, FactorsOut<R>{ { gscale }, { gshift } });
 }
 
 } // namespace

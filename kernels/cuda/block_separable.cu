@@ -51,7 +51,7 @@ template <class T> CnErr depthwise_part(CnCall *call, const Depthwise<T> &d, int
   if (!factors) return out.gx ? depthwise_backward(call, in_pixels, d, gradient, out, NULL) : CN_OK;
   Partial partial(call);
   CN_TRY(depthwise_backward(call, in_pixels, d, gradient, out, &partial));
-  return finish_factors(call, d.channels, partial, 0, gscale, gshift);
+  return finish_factors(call, d.channels, partial, FactorsOut<R>{ { gscale }, { gshift } });
 }
 
 template <class T> CnErr separable_block_backward(CnCall *call) {

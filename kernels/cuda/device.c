@@ -48,6 +48,13 @@ void cn_cuda_work(CnGpuWork *out) {
 
 int64_t cn_cuda_launches(int op) { return op >= 0 && op < CN_OPS ? atomic_load(&launches_of[op]) : 0; }
 
+void cn_cuda_copied(void) { count(&copies); }
+
+cudaError_t cn_cuda_wait_for(void *event) {
+  count(&waits);
+  return cudaEventSynchronize((cudaEvent_t)event);
+}
+
 cudaError_t cn_cuda_wait(void) {
   count(&waits);
   return cudaStreamSynchronize(cudaStreamPerThread);
@@ -58,7 +65,7 @@ void cn_cuda_launched_own(void) { count(&launches); }
 CnErr cn_cuda_launched(const CnCall *call, cudaError_t error) {
   if (error == cudaSuccess) {
     count(&launches);
-    count(&launches_of[call->op->id]);
+    if (call->op->id < CN_OPS) count(&launches_of[call->op->id]);
     return CN_OK;
   }
   cudaGetLastError();
@@ -106,7 +113,7 @@ static CnErr cuda_copy(void *to, CnDevice to_device, const void *from, CnDevice 
   CN_TRY(cn_cuda_use(to_gpu ? to_device.index : from_device.index));
   CUDA_TRY(CN_ENOKERNEL, "copying", cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, cudaStreamPerThread));
   if (to_gpu && from_gpu) return CN_OK;
-  count(&copies);
+  cn_cuda_copied();
   CUDA_TRY(CN_ENOKERNEL, "waiting for a copy", cn_cuda_wait());
   return to_gpu ? CN_OK : cn_cuda_faults_found();
 }
@@ -168,8 +175,9 @@ static CnGpu module = {
   .device = { .name = "cuda", .detail = detail, .kernels = cn_cuda_column, .alloc = cn_cuda_alloc, .free = cn_cuda_free,
               .copy = cuda_copy, .synchronize = cuda_synchronize },
   .copy_strided = cn_cuda_copy_strided, .alloc_pinned = alloc_pinned, .free_pinned = free_pinned,
-  .norm = cn_cuda_norm, .move = cn_cuda_move, .work = cn_cuda_work, .launches = cn_cuda_launches,
-  .programs = &cn_cuda_programs,
+  .send = cn_cuda_send, .mark = cn_cuda_mark, .passed = cn_cuda_passed, .free_mark = cn_cuda_free_mark,
+  .images = cn_cuda_images, .norm = cn_cuda_norm, .move = cn_cuda_move, .work = cn_cuda_work,
+  .launches = cn_cuda_launches, .programs = &cn_cuda_programs,
 };
 
 __attribute__((visibility("default"))) CnCudaModule cn_device_module_cuda;

@@ -30,6 +30,10 @@ void cn_cuda_work(CnGpuWork *out);
 int64_t cn_cuda_launches(int op);
 /* Waits until the calling thread's stream of the GPU in use has done all that it was asked. */
 cudaError_t cn_cuda_wait(void);
+/* The same up to an event. */
+cudaError_t cn_cuda_wait_for(void *event);
+/* Counts a copy from or to the CPU. */
+void cn_cuda_copied(void);
 /* What became of a launch for `call`: counts it, or makes its error the call's. */
 CnErr cn_cuda_launched(const CnCall *call, cudaError_t error);
 /* Counts the launch of a kernel that a user wrote. */

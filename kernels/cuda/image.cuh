@@ -265,23 +265,33 @@ template <class R> inline StatisticsOut<R> statistics_out(const CnCall *call, in
            { data<R>(call->out[z + 2]) } };
 }
 
+/* Where the gradients of scale and shift go, of one image or of two (NULL: not wanted). */
+template <class R> struct FactorsOut {
+  R *gscale[2], *gshift[2];
+};
+
+/* blockIdx.y: which image. */
 template <class R>
-__global__ void finish_factors_kernel(int channels, int slices, const double *partial, R *gscale, R *gshift) {
-  int c = static_cast<int>(thread_number() / WARP);
-  if (c >= channels) return; /* a whole warp */
-  double scale = row_total(partial, c, slices), shift = row_total(partial, channels + c, slices);
+__global__ void finish_factors_kernel(int channels, int slices, const double *partial, FactorsOut<R> out) {
+  int c = static_cast<int>(thread_number() / WARP), image = blockIdx.y;
+  R *gscale = out.gscale[image], *gshift = out.gshift[image];
+  if (c >= channels || (!gscale && !gshift)) return; /* a whole warp */
+  int64_t row = static_cast<int64_t>(2 * image) * channels + c;
+  double scale = row_total(partial, row, slices), shift = row_total(partial, row + channels, slices);
   if (threadIdx.x % WARP != 0) return;
   if (gscale) gscale[c] = static_cast<R>(scale);
   if (gshift) gshift[c] = static_cast<R>(shift);
 }
 
-/* Rows first … first + channels - 1 and as many behind them as gradients of scale and shift (NULL: not wanted). */
+/* Rows of partial: `channels` for the first image's scale, as many for its shift, then those of the second. */
 template <class R>
-inline CnErr finish_factors(const CnCall *call, int64_t channels, Partial &partial, int64_t first, R *gscale,
-                            R *gshift) {
-  if (!gscale && !gshift) return CN_OK;
-  return launch(call, finish_factors_kernel<R>, blocks_for(channels * WARP), THREADS, 0, static_cast<int>(channels),
-                partial.slices, partial.memory.data() + first * partial.slices, gscale, gshift);
+inline CnErr finish_factors(const CnCall *call, int64_t channels, Partial &partial, FactorsOut<R> out) {
+  bool two = out.gscale[1] || out.gshift[1];
+  if (!two && !out.gscale[0] && !out.gshift[0]) return CN_OK;
+  dim3 grid = blocks_for(channels * WARP);
+  grid.y = two ? 2 : 1;
+  return launch(call, finish_factors_kernel<R>, grid, THREADS, 0, static_cast<int>(channels), partial.slices,
+                partial.memory.data(), out);
 }
 
 /* ---------------------------------------------------------------- calls */

@@ -122,6 +122,11 @@ __global__ void sum_columns(int64_t tiles, int64_t columns, Slices s, Loops<Wide
   if (threadIdx.x < WIDTH && column < columns) out[sum * columns + column] = sum_result<Out>(part[threadIdx.x], factor);
 }
 
+/* Columns that are neither many nor long: in narrow tiles, in which many threads share a column, one launch is enough. */
+inline bool is_narrow(const Reduction &r) {
+  return r.columns > 1 && r.summed.count <= 2048 && r.kept.count * ceil_div<int64_t>(r.columns, 8) <= 2048;
+}
+
 /* Sums of a reduction whose summed entries are cut into s.count slices: out is (kept, slices, columns). */
 template <class Out, class T, class F>
 inline CnErr sum_slices(const CnCall *call, Out *out, const T *x, const Reduction &r, Slices s, F f, double factor) {
@@ -133,7 +138,7 @@ inline CnErr sum_slices(const CnCall *call, Out *out, const T *x, const Reductio
   if (r.columns == 1)
     return launch(call, sum_rows<THREADS, Out, T, F>, blocks_for(sums * THREADS), THREADS, 0, sums, s, kept, summed, x,
                   f, out, factor);
-  int width = r.columns <= 8 ? 8 : r.columns <= 16 ? 16 : 32;
+  int width = r.columns <= 8 || (s.count == 1 && is_narrow(r)) ? 8 : r.columns <= 16 ? 16 : 32;
   auto kernel = width == 8 ? sum_columns<8, Out, T, F> : width == 16 ? sum_columns<16, Out, T, F>
                                                                      : sum_columns<32, Out, T, F>;
   int64_t tiles = ceil_div<int64_t>(r.columns, width);
@@ -156,6 +161,7 @@ inline CnErr reduce_sum(const CnCall *call, Out *out, const T *x, const CnSpec *
   bool rows = r.columns == 1;
   Slices s = slices_of(r.summed.count, r.kept.count * (rows ? 1 : ceil_div<int64_t>(r.columns, WARP)),
                        rows ? 2048 : 256);
+  if (is_narrow(r)) s = { r.summed.count, r.summed.count, 1 };
   if (s.count == 1) return sum_slices(call, out, x, r, s, f, factor);
   Scratch<Accumulator<T>> partial(call);
   CN_TRY(partial.take(r.kept.count * s.count * r.columns));

@@ -262,7 +262,7 @@ static void tell_of_bad(lua_State *L, CnListing *listing, int64_t from) {
   lua_pop(L, 1);
 }
 
-/* l() -> x (N,H,W,C) f32, y (N) i64; nil at the end */
+/* l() -> x (N,H,W,C) f32, y (N) i64 on the loader's device; nil at the end */
 static int loader_next(lua_State *L) {
   CnLoader *l = check_loader(L, 1);
   CnListing *listing = cn_loader_dataset(l)->images->listing;
@@ -331,14 +331,14 @@ static CnPhotoSettings check_photo(lua_State *L) {
 }
 
 /* datasets.loader{ dataset =, batch =, seed = 0, stream = "train", pass = 1, start = 1, shuffle = false,
-** augment = false, drop_last = false, threads =, shard = 1, shards = 1, on_bad = f(message) }: what a
+** augment = false, drop_last = false, threads =, shard = 1, shards = 1, device = "cpu", on_bad = f(message) }: what a
 ** `for` wants, so that the loader is closed when the loop is left. Threads: one, for pictures in files as many as the
 ** kernels have. */
 static int make_loader(lua_State *L) {
   static const char who[] = "loader";
   luaL_checktype(L, 1, LUA_TTABLE);
   cnL_checkoptions(L, 1, who,
-                   "dataset batch seed stream pass start shuffle augment drop_last threads shard shards on_bad");
+                   "dataset batch seed stream pass start shuffle augment drop_last threads shard shards device on_bad");
   lua_settop(L, 1);
   lua_getfield(L, 1, "dataset");
   if (!luaL_testudata(L, 2, CNL_DATASET))
@@ -359,6 +359,7 @@ static int make_loader(lua_State *L) {
     .threads = threads < 0 || threads > 1024 ? -1 : (int)threads,
     .shard = (int)shard - 1, .shards = (int)shards,
   };
+  cnL_result(L, cn_device_parse(&config.device, cnL_optfield_string(L, 1, who, "device", "cpu")), 0);
   if (files) config.photo = check_photo(L);
   else config.augment = check_augment(L);
   CnLoader **box = cnL_box(L, CNL_LOADER, 1);

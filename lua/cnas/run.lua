@@ -385,7 +385,7 @@ function Run:batches(dataset, batch, given)
   local loader = cnas.data.loader {
     dataset = dataset, batch = batch, seed = self.opt.seed, stream = "batches", pass = self.passes + 1,
     start = level.item, augment = o.augment, shuffle = o.shuffle, drop_last = o.drop_last,
-    shard = self.world.rank + 1, shards = self.world.size,
+    shard = self.world.rank + 1, shards = self.world.size, device = self.device,
   }
   local item = level.item - 1
   local before = self.waited or 0.0 -- in the epoch's other passes
@@ -410,7 +410,6 @@ function Run:batches(dataset, batch, given)
       self:pause()
     end
     local own, all = loader:share() -- images that count here, and everywhere
-    x, y = x:to(self.device), y:to(self.device)
     self.step, self.batch, self.weight = self.step + 1, item, own
     self.images = (self.images or 0) + all
     self.progress:moving(function() return self:status(item, #loader) end)

@@ -21,8 +21,7 @@ end
 --- The fraction of the first `images` images of the dataset that the path classifies rightly.
 local function accuracy_of(net, arch, dataset, batch, images)
   local right, seen, owed, device = 0.0, 0, {}, device_of(net)
-  for x, y in cnas.data.loader { dataset = dataset, batch = batch, augment = false, shuffle = false } do
-    if device then x, y = x:to(device), y:to(device) end
+  for x, y in cnas.data.loader { dataset = dataset, batch = batch, augment = false, device = device } do
     owed[#owed + 1] = { cnas.accuracy(cnas.no_grad(net, x, arch), y), x:size(1) } -- read when all is asked for
     seen = seen + x:size(1)
     if seen >= images then break end

@@ -2601,6 +2601,7 @@ function cnas.data.on_bad(message) end
 ---@field shuffle? boolean in random order (default false)
 ---@field augment? boolean|table true: crop 4 and flip; or { crop =, flip =, cutout = }; for photographs see below
 ---@field drop_last? boolean leave out a last batch that is not whole (default false)
+---@field device? string where batches are wanted. On a GPU images of one size in memory live there from then on, and are augmented there, the same to the bit; photographs are sent while it goes on (default "cpu")
 ---@field threads? integer that prepare batches, 1, or of photographs `cnas.threads()`; 0: the caller does
 ---@field shard? integer the part of every batch that is ours (default 1)
 ---@field shards? integer of so many, which together read what one loader would (default 1)

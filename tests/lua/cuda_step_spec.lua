@@ -10,6 +10,8 @@ if not usable then
   return
 end
 
+local MOST_LAUNCHES = 520 -- in a step of the small supernet below
+
 -- What f() asks the GPU for.
 local function work_of(f)
   local before = cnas.gpu_work()
@@ -153,5 +155,33 @@ T.describe("a step on the GPU", function()
     T.raises("the gradient of 'first' is not finite; no parameter was moved", sgd.step, sgd)
     T.equal(p:totable(), { 1, 2 })
     T.raises("the loss is nan", sgd.step, sgd, (p * (0 / 0)):sum())
+  end)
+
+  -- A step as recipes/curriculum_search.lua makes it. What it asks for grows with the cells' operations: of a launch
+  -- more for each of them this would tell.
+  T.it("of a supernet waits for nothing, and takes no more launches than it did", function()
+    local data = cnas.data.load("shapes", { seed = 1, train_images = 16, test_images = 2 })
+    local net = cnas.supernet { space = cnas.space.darts(), channels = 4, layers = 3, nodes = 4, classes = data.classes,
+                                rng = cnas.rng(1, "weights") }
+    net:to "cuda"
+    local sgd = cnas.optim.sgd(net:parameters(), { lr = 0.01, momentum = 0.9, nesterov = true, weight_decay = 3e-4 })
+    local seen, arch = {}, cnas.genotype.named "CNAS"
+    local loader <close> = cnas.data.loader { dataset = data:subset { 1, 2, 3, 4 }, batch = 2, shuffle = true,
+                                              augment = true, device = "cuda" }
+    local work
+    for _ = 1, 2 do -- the first makes the momentum
+      work = work_of(function()
+        local x, y = loader()
+        local logits = net(x, arch)
+        local loss = sgd:step(cnas.cross_entropy(logits, y), { clip = 5, wait = false })
+        table.insert(seen, loss)
+        table.insert(seen, cnas.accuracy(logits, y))
+      end)
+    end
+    T.equal({ work.waits, work.copies }, { 0, 0 })
+    local optimizer = work.rows.sgd_step
+    T.truthy(optimizer <= 6, optimizer .. " launches for the optimizer")
+    T.truthy(work.launches <= MOST_LAUNCHES, work.launches .. " launches in a step")
+    for _, value in ipairs(seen) do T.truthy(value:item() == value:item()) end
   end)
 end)

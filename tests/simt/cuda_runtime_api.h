@@ -21,7 +21,8 @@ typedef enum cudaError {
   cudaErrorNoDevice,
   cudaErrorNoKernelImageForDevice,
   cudaErrorSymbolNotFound,
-  cudaErrorNotSupported
+  cudaErrorNotSupported,
+  cudaErrorNotReady
 } cudaError_t;
 
 typedef struct simtStream *cudaStream_t;
@@ -99,6 +100,7 @@ cudaError_t cudaStreamSynchronize(cudaStream_t stream);
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t *event, unsigned flags);
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream);
 cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned flags);
+cudaError_t cudaEventQuery(cudaEvent_t event);
 cudaError_t cudaEventDestroy(cudaEvent_t event);
 cudaError_t cudaEventSynchronize(cudaEvent_t event);
 cudaError_t cudaEventElapsedTime(float *milliseconds, cudaEvent_t begin, cudaEvent_t end);

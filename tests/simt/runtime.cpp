@@ -98,6 +98,7 @@ const char *cudaGetErrorString(cudaError_t error) {
   switch (error) {
     case cudaSuccess: return "no error";
     case cudaErrorMemoryAllocation: return "out of memory";
+    case cudaErrorNotReady: return "device not ready";
     case cudaErrorInvalidConfiguration: return "invalid configuration argument";
     case cudaErrorNoKernelImageForDevice: return "no kernel image is available for execution on the device";
     case cudaErrorSymbolNotFound: return "named symbol not found";
@@ -230,14 +231,14 @@ cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
 
 /* Both GPUs of a thread share its stream, so what is behind a record is behind it everywhere. */
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t *event, unsigned) {
-  *event = new simtEvent();
+  *event = new simtEvent{ std::make_shared<bool>(true) };
   return cudaSuccess;
 }
 
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
   if (stream != cudaStreamPerThread) return cudaErrorInvalidValue;
-  std::shared_ptr<Moment> moment = event->moment; /* the event may be destroyed before the stream comes to it */
-  moment->known = false;
+  /* Of its own: the event may be recorded again, or destroyed, before the stream comes to it. */
+  std::shared_ptr<Moment> moment = event->moment = std::make_shared<Moment>();
   enqueue([=] {
     moment->at = std::chrono::steady_clock::now();
     moment->known = true;
@@ -249,6 +250,8 @@ cudaError_t cudaEventSynchronize(cudaEvent_t event) {
   if (!event->moment->known) do_all();
   return cudaSuccess;
 }
+
+cudaError_t cudaEventQuery(cudaEvent_t event) { return event->moment->known ? cudaSuccess : cudaErrorNotReady; }
 
 cudaError_t cudaEventElapsedTime(float *milliseconds, cudaEvent_t begin, cudaEvent_t end) {
   if (!begin->moment->known || !end->moment->known) return cudaErrorInvalidValue;
