@@ -4,8 +4,10 @@
 --   cnas recipes/profile.lua --arch cnas --imagenet --batch 1 --no-train
 --   cnas recipes/profile.lua --model runs/evaluate --json             a trained one
 --   cnas recipes/profile.lua --supernet --arch cnas                   a path of the search's supernet
+--   cnas recipes/profile.lua --arch cnas --device cpu                 not on the GPU that is there
 --
--- Times are medians. Run it on a machine that does nothing else.
+-- Times are medians. Run it on a machine that does nothing else. On a GPU each operation is waited for when it is timed
+-- by itself: together they take longer than the whole, which is timed too, and memory is not counted.
 
 local cnas = require "cnas"
 local args = cnas.args
@@ -20,6 +22,7 @@ local opt = cnas.options(cnas.subject.declare {
   { "train", default = true, help = "measure a training step too" },
   { "by", default = "operation", choices = { "operation", "cell", "part" }, help = "what the table has a line for" },
   { "json", default = false, help = "print everything as JSON" },
+  cnas.declared.device,
 })
 cnas.threads(opt.threads or cnas.threads())
 
@@ -40,6 +43,10 @@ local function open()
 end
 
 local net, label, about = open()
+local device, why = cnas.device(opt.device)
+if why then io.stderr:write("warning: ", why, "\n") end
+net:to(device)
+local here = device == "cpu" -- memory is counted on the CPU
 local size = opt.size or about.size
 local height = type(size) == "table" and size[1] or size
 local width = type(size) == "table" and size[2] or size
@@ -64,13 +71,21 @@ local function grouped(n)
 end
 
 local function line(what, m)
-  print(("%-14s %8.2f ms (%.2f to %.2f), %.3f ms an image, at most %.1f MB of memory"):format(what, m.ms, m.least_ms,
-    m.most_ms, m.ms / report.batch, m.bytes_peak / 1e6))
+  local memory = here and (", at most %.1f MB of memory"):format(m.bytes_peak / 1e6) or ""
+  print(("%-14s %8.2f ms (%.2f to %.2f), %.3f ms an image%s"):format(what, m.ms, m.least_ms, m.most_ms,
+    m.ms / report.batch, memory))
 end
 
-print(("%s: %d channels, %d cells, %d classes; batches of %d images %dx%d; %d thread%s, %s"):format(label,
-  about.channels, about.layers, about.classes, report.batch, report.height, report.width, report.threads,
-  report.threads == 1 and "" or "s", report.isa))
+-- "2 threads, avx512", or the GPU.
+local function machine()
+  if here then return ("%d thread%s, %s"):format(report.threads, report.threads == 1 and "" or "s", report.isa) end
+  for _, kind in ipairs(cnas.devices()) do
+    if device:find(kind.name, 1, true) == 1 then return ("%s: %s"):format(device, kind.detail) end
+  end
+end
+
+print(("%s: %d channels, %d cells, %d classes; batches of %d images %dx%d; %s"):format(label, about.channels,
+  about.layers, about.classes, report.batch, report.height, report.width, machine()))
 print(("%s parameters, %s multiply-adds in convolutions + %s linear for an image"):format(grouped(report.parameters),
   grouped(report.conv_macs), grouped(report.linear_macs)))
 line("forward", report.forward)
@@ -100,15 +115,16 @@ local function share(a, b) return b > 0 and 100 * a / b or 0 end
 local left = "%-" .. longest .. "s %5s %11s %8s %6s %10s %6s"
 print()
 print((left .. "%s"):format("", "count", "parameters", "M macs", "", "forward", "", report.train
-  and "   training: forward, backward         results    most in use" or ""))
+  and "   training: forward, backward         results" .. (here and "    most in use" or "") or ""))
 for _, row in ipairs(rows) do
   local text = left:format(row.name, row.count, grouped(row.parameters), ("%.1f"):format(row.macs / 1e6),
     ("%.1f%%"):format(share(row.macs, total.macs)), ("%.2f ms"):format(row.forward_ms),
     ("%.1f%%"):format(share(row.forward_ms, total.forward_ms)))
   if report.train then
-    text = text .. ("  %9.2f ms %9.2f ms %5.1f%% %8.1f MB %8.1f MB"):format(row.train_forward_ms,
-      row.train_backward_ms, share(row.train_forward_ms + row.train_backward_ms, total.train_forward_ms +
-      total.train_backward_ms), row.bytes_made / 1e6, row.bytes_peak / 1e6)
+    text = text .. ("  %9.2f ms %9.2f ms %5.1f%% %8.1f MB"):format(row.train_forward_ms, row.train_backward_ms,
+      share(row.train_forward_ms + row.train_backward_ms, total.train_forward_ms + total.train_backward_ms),
+      row.bytes_made / 1e6)
+    if here then text = text .. (" %8.1f MB"):format(row.bytes_peak / 1e6) end
   end
   print(text)
 end

@@ -76,6 +76,11 @@ struct CnLoader {
   int workers;
 };
 
+static void drop(CnTensor **t) {
+  cn_tensor_unref(*t);
+  *t = NULL;
+}
+
 static double seconds(void) {
   struct timespec t;
   clock_gettime(CLOCK_MONOTONIC, &t);
@@ -117,13 +122,13 @@ static CnErr make_tensors(CnTensor **x, CnTensor **y, CnLoader *l, int64_t b) {
     shape[0] = part_of(l, b).count;
     CN_TRY(cn_tensor_view(x, s->whole_x, 4, shape, s->whole_x->stride, 0));
     CnErr e = cn_tensor_view(y, s->whole_y, 1, shape, s->whole_y->stride, 0);
-    if (e != CN_OK) cn_tensor_unref(*x), *x = NULL;
+    if (e != CN_OK) drop(x);
     return e;
   }
   shape[0] = part_of(l, b).count;
   CN_TRY(cn_tensor_new(x, CN_F32, CN_DEVICE_CPU, 4, shape));
   CnErr e = cn_tensor_new(y, CN_I64, CN_DEVICE_CPU, 1, shape);
-  if (e != CN_OK) cn_tensor_unref(*x), *x = NULL;
+  if (e != CN_OK) drop(x);
   return e;
 }
 
@@ -385,8 +390,7 @@ static CnErr shorten(Slot *s, int64_t rows) {
     cn_tensor_unref(x);
     return e;
   }
-  cn_tensor_unref(s->x);
-  cn_tensor_unref(s->y);
+  drop(&s->x), drop(&s->y);
   s->x = x;
   s->y = y;
   return CN_OK;
@@ -469,8 +473,7 @@ static CnErr free_sent(CnLoader *l, const CnGpu *gpu) {
     CN_TRY(gpu->passed(&passed, s->sent, l->freed + l->slots <= l->taken));
     if (!passed) return CN_OK;
     if (l->freed + l->slots < l->batches) CN_TRY(make_tensors(&x, &y, l, l->freed + l->slots));
-    cn_tensor_unref(s->x);
-    cn_tensor_unref(s->y);
+    drop(&s->x), drop(&s->y);
     free_slot(l, x, y);
   }
   return CN_OK;
@@ -488,15 +491,15 @@ static CnErr take_sent(CnLoader *l, CnTensor **x, CnTensor **y) {
   CnErr e = cn_tensor_send(&x_there, s->x, l->device);
   if (e == CN_OK) e = cn_tensor_send(&y_there, s->y, l->device);
   if (e == CN_OK) e = gpu->mark(&s->sent, l->device);
-  if (e != CN_OK) {
-    cn_tensor_unref(x_there);
-    cn_tensor_unref(y_there);
-    return e;
+  if (e == CN_OK) {
+    *x = x_there;
+    *y = y_there;
+    l->taken++;
+    return CN_OK;
   }
-  *x = x_there;
-  *y = y_there;
-  l->taken++;
-  return CN_OK;
+  cn_tensor_unref(x_there);
+  cn_tensor_unref(y_there);
+  return e;
 }
 
 static void empty_slot(Slot *s, int64_t batch) {
@@ -505,13 +508,9 @@ static void empty_slot(Slot *s, int64_t batch) {
   if (s->sent != NULL && cn_gpu(&gpu) == CN_OK) { /* it may still be read */
     (void)gpu->passed(&passed, s->sent, true);
     gpu->free_mark(s->sent);
+    s->sent = NULL;
   }
-  cn_tensor_unref(s->x);
-  cn_tensor_unref(s->y);
-  cn_tensor_unref(s->whole_x);
-  cn_tensor_unref(s->whole_y);
-  s->x = s->y = s->whole_x = s->whole_y = NULL;
-  s->sent = NULL;
+  drop(&s->x), drop(&s->y), drop(&s->whole_x), drop(&s->whole_y);
   for (int64_t k = 0; s->bad && k < batch; k++) {
     cn_free(s->bad[k]);
     s->bad[k] = NULL;

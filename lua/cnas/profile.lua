@@ -136,12 +136,12 @@ end
 --- height and width (32), channels (of the images; 3), classes (10), train (whether a training step is measured too;
 --- true), runs (calls of which medians are taken; 5), warmup (2). The weights are left as they are.
 ---
---- Returns { batch =, height =, width =, threads =, isa =, parameters =, conv_macs =, linear_macs = (of one image),
---- forward = { ms =, least_ms =, most_ms =, bytes_peak =, rows_ms = }, train = { the same }, parts = { { root =, part
---- =, cell =, kind =, operation =, from =, to =, parameters =, macs =, forward_ms =, train_forward_ms =,
+--- Returns { batch =, height =, width =, device =, threads =, isa =, parameters =, conv_macs =, linear_macs = (of one
+--- image), forward = { ms =, least_ms =, most_ms =, bytes_peak =, rows_ms = }, train = { the same }, parts = {
+--- { root =, part =, cell =, kind =, operation =, from =, to =, parameters =, macs =, forward_ms =, train_forward_ms =,
 --- train_backward_ms =, bytes_made =, bytes_peak = }, … }, operations = …, cells = … }: operations and cells are
---- sums of parts by name. bytes_peak are beyond what was in use before, a part's the most while it ran; bytes_made are
---- of its results in the forward pass of training.
+--- sums of parts by name. bytes_peak are beyond what was in use before, a part's the most while it ran, of the CPU's
+--- memory; bytes_made are of its results in the forward pass of training.
 local function profile(net, given)
   local o = args.check("cnas.profile", given, {
     "layers", genotype = args.optional, arch = args.optional, space = args.optional, batch = 16, height = 32,
@@ -158,7 +158,7 @@ local function profile(net, given)
   local parts, of = collector(place)
   add_costs(of, place, o.arch and net:costs(o.arch, size) or net:costs(size))
   local report = {
-    batch = o.batch, height = o.height, width = width, threads = cnas.threads(), isa = cnas.isa(),
+    batch = o.batch, height = o.height, width = width, device = x.device, threads = cnas.threads(), isa = cnas.isa(),
     parameters = cost.parameters, conv_macs = cost.conv_macs, linear_macs = cost.linear_macs, parts = parts,
   }
 
@@ -184,7 +184,11 @@ local function profile(net, given)
     local restore = kept_buffers(net)
     local weights = cnas.optim.sgd(net:parameters(), { lr = 0.0, momentum = 0.9 })
     net:train(true)
-    measure("train", function() weights:step(cnas.cross_entropy((net(x, o.arch)), y)) end)
+    local parameter = net:parameters()[1]
+    measure("train", function()
+      weights:step(cnas.cross_entropy((net(x, o.arch)), y))
+      if x.device ~= "cpu" then latency.finish(parameter:detach()) end -- it has moved
+    end)
     net:train(false)
     restore()
   end

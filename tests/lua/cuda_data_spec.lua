@@ -37,9 +37,9 @@ end
 
 -- All batches of both devices are the same.
 local function same(o)
-  local here, there = cnas.data.loader(o), nil
+  local here = cnas.data.loader(o)
   o.device = "cuda"
-  there = cnas.data.loader(o)
+  local there = cnas.data.loader(o)
   T.equal(#there, #here)
   for batch = 1, #here - (o.start or 1) + 1 do
     local x, y = here()
