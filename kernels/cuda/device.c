@@ -2,8 +2,7 @@
 **
 ** Every call works on the calling thread's stream of the GPU, so what one thread asks for happens in its order, and
 ** nothing waits but copies to and from the CPU and `synchronize`. A tensor handed to another thread is handed over
-** after a synchronize. Memory comes from the driver's stream-ordered pool, told to keep what is freed: after its first
-** steps a training loop allocates nothing. */
+** after a synchronize. Memory comes (memory.c) from the driver's stream-ordered pool, told to keep what is freed. */
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
@@ -70,24 +69,6 @@ CnErr cn_cuda_launched(const CnCall *call, cudaError_t error) {
   }
   cudaGetLastError();
   return cn_cuda_fail(CN_ENOKERNEL, "%s: cuda: launching a kernel: %s", call->op->name, cudaGetErrorString(error));
-}
-
-CnErr cn_cuda_alloc(void **out, int index, size_t bytes) {
-  CN_TRY(cn_cuda_use(index));
-  cudaError_t error = cudaMallocAsync(out, bytes ? bytes : 1, cudaStreamPerThread);
-  if (error == cudaSuccess) return CN_OK;
-  cudaGetLastError();
-  if (error != cudaErrorMemoryAllocation)
-    return cn_cuda_fail(CN_ENOKERNEL, "cuda: allocating memory: %s", cudaGetErrorString(error));
-  size_t free_bytes = 0, total = 0;
-  cudaMemGetInfo(&free_bytes, &total);
-  return cn_cuda_fail(CN_EMEMORY, "cuda:%d: no memory for %zu bytes (%zu MiB of %zu MiB are free); use a smaller batch", index,
-              bytes, free_bytes >> 20, total >> 20);
-}
-
-void cn_cuda_free(int index, void *block) {
-  if (block == NULL || cn_cuda_use(index) != CN_OK) return;
-  cudaFreeAsync(block, cudaStreamPerThread);
 }
 
 /* Between two GPUs: the copy runs on the receiver's stream, behind what the sender's stream was asked before. */

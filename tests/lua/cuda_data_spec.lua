@@ -118,9 +118,10 @@ T.describe("a loader for the GPU", function()
 
   local simt = (os.getenv "CNAS_CUDA_MODULE" or ""):find("simt", 1, true)
   if not os.getenv "CNAS_SIMT" then
-    T.it("does so when work is put off until it is waited for", function()
+    T.it("does so when work is put off until it is waited for, and memory is kept", function()
       if not simt then T.skip "this is a GPU" end
-      local status, out, err = T.run { arg[0], arg[#arg], seconds = 120, env = { CNAS_SIMT = "reversed,lazy" } }
+      local status, out, err = T.run { arg[0], arg[#arg], seconds = 120,
+                                       env = { CNAS_SIMT = "reversed,lazy", CNAS_GPU_CACHE = "1" } }
       T.equal(status, 0, (out .. err):sub(1, 2000))
     end)
   end
