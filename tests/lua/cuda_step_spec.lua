@@ -188,8 +188,7 @@ T.describe("a step on the GPU", function()
   T.it("goes on when memory has run out, and does the same with memory that was kept", function()
     local x = cnas.ones(1000, { device = "cuda" })
     x = x + x
-    local e = T.raises("cuda:0: no memory for %d+ bytes .* use a smaller batch", cnas.empty, 1 << 43, { device = "cuda" })
-    T.equal(e.code, "memory")
+    T.raises("cuda:0: no memory for %d+ bytes .* use a smaller batch", cnas.empty, 1 << 43, { device = "cuda" })
     T.equal((x + x):sum():item(), 4000)
     if not (os.getenv "CNAS_CUDA_MODULE" or ""):find("simt", 1, true) or os.getenv "CNAS_GPU_CACHE" then return end
     local status, out, err = T.run { arg[0], arg[#arg], seconds = 300, env = { CNAS_GPU_CACHE = "1" } }
