@@ -16,7 +16,8 @@
 typedef enum CnKernelParameterKind { CN_POINTER, CN_SIGNED, CN_UNSIGNED, CN_REAL } CnKernelParameterKind;
 
 typedef struct CnKernelParameter {
-  const char *type; /* as C has it: "float const*" */
+  const char *type;  /* "const float *" */
+  const char *shown; /* "const float *x"; the type alone where the name is not known */
   CnKernelParameterKind kind;
   int size;     /* of a number: bytes */
   int dtype;    /* of a pointer: the CnDtype of what it points to; -1 when any tensor may be meant */

@@ -16,7 +16,7 @@ typedef struct CnCompiled {
 CnErr cn_cuda_compile(CnCompiled *out, const CnProgramText *text, int architecture);
 void cn_cuda_compiled_free(CnCompiled *compiled);
 
-/* The parameters' types from a signature. `text` receives their names, malloc's, which the parameters point into. */
-CnErr cn_cuda_signature(CnProgram *program, char **text, const char *signature);
+/* The parameters from a signature, and the source, which says their names. `text`, malloc's, is what they point into. */
+CnErr cn_cuda_signature(CnProgram *program, char **text, const char *signature, const char *source);
 
 #endif

@@ -1,9 +1,9 @@
 /* nvrtc.c - compiles a user's CUDA C by NVRTC.
 **
 ** NVRTC is a library of the CUDA toolkit that needs neither driver nor GPU. It is looked for when the first kernel is
-** compiled: the file that CNAS_NVRTC names; beside the module; in CUDA_PATH and CUDA_HOME; where the system's loader looks;
-** in /usr/local/cuda. In each place the version of the CUDA runtime that the module has inside comes first, then the
-** newest.
+** compiled: the file that CNAS_NVRTC names; beside the module; in CUDA_PATH and CUDA_HOME; where the system's loader
+** looks; in /usr/local/cuda. In each place the version of the CUDA runtime that the module has inside comes first, then
+** the newest.
 **
 ** The text is compiled as it stands, so that lines in messages are the user's. In front of it stands a header with the
 ** names of fixed-width integers, and a template whose instance for the kernel's type says in its mangled name what the
@@ -172,8 +172,8 @@ static CnErr choose_architecture(char *option, size_t size, bool *ptx, const CnP
   int oldest = count > 0 ? list[0] : 0;
   free(list);
   if (chosen == 0)
-    return cn_cuda_fail(CN_ENOKERNEL, "kernel '%s': the NVRTC found here compiles for compute capability %d.%d and later; "
-                        "the GPU has %d.%d", text->kernel, oldest / 10, oldest % 10, architecture / 10,
+    return cn_cuda_fail(CN_ENOKERNEL, "kernel '%s': the NVRTC found here compiles for compute capability %d.%d and "
+                        "later; the GPU has %d.%d", text->kernel, oldest / 10, oldest % 10, architecture / 10,
                         architecture % 10);
   *ptx = chosen != architecture;
   snprintf(option, size, "--gpu-architecture=%s_%d", *ptx ? "compute" : "sm", chosen);

@@ -83,7 +83,7 @@ static CnErr compile(Loaded *made, const CnProgramText *text, int architecture) 
   if (made->program.kernel == NULL || made->program.file == NULL)
     return cn_cuda_fail(CN_EMEMORY, "kernel: out of memory");
   CN_TRY(cn_cuda_compile(&compiled, text, architecture));
-  CnErr e = cn_cuda_signature(&made->program, &made->types, compiled.signature);
+  CnErr e = cn_cuda_signature(&made->program, &made->types, compiled.signature, text->source);
   if (e == CN_OK) e = load(made, &compiled);
   made->log = compiled.log;
   compiled.log = NULL;

@@ -1,8 +1,12 @@
 /* signature.c - the parameters of a user's kernel, from the mangled name by which the compiler tells them.
 **
-** "void cnas_parameters<void (*)(float*, float const*, long)>()" is what it means. A parameter is a number, or a pointer
-** to the elements of a tensor, whose type says which tensors fit. Types that are not known here, structs, are what the
-** user knows about: any tensor fits a pointer to them. */
+** "void cnas_parameters<void (*)(float*, float const*, long)>()" is what it means. A parameter is a number, or a
+** pointer to the elements of a tensor, whose type says which tensors fit. Types that are not known here, structs, are
+** what the user knows about: any tensor fits a pointer to them.
+**
+** Names of parameters, which only messages show, are not in it: they are looked for in the text, and done without where
+** it hides them from so simple a reader. */
+#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -80,7 +84,7 @@ static CnErr read_type(CnKernelParameter *out, const char *kernel, int number, c
     return cn_cuda_fail(CN_EUSAGE, "kernel '%s': parameter %d is of type %.*s, but no tensor has such elements: float, "
                         "double, long long, unsigned char, __nv_bfloat16 are f32, f64, i64, u8, bf16; void is any",
                         kernel, number, (int)whole, type);
-  *out = (CnKernelParameter){ *room, pointer ? CN_POINTER : (CnKernelParameterKind)types[known].kind,
+  *out = (CnKernelParameter){ *room, *room, pointer ? CN_POINTER : (CnKernelParameterKind)types[known].kind,
                         known >= 0 ? types[known].size : 1, dtype, pointer && !constant };
   *room += 1 + sprintf(*room, "%s%.*s%s", constant ? "const " : "", (int)length, type, pointer ? " *" : "");
   return CN_OK;
@@ -111,12 +115,62 @@ static CnErr read_types(CnProgram *program, const char *list, char *room) {
   return CN_OK;
 }
 
-CnErr cn_cuda_signature(CnProgram *program, char **text, const char *signature) {
+/* ---- names ---- */
+
+static bool in_word(char c) { return isalnum((unsigned char)c) || c == '_'; }
+
+/* The word by which the text defines a kernel: "turn" of "images::turn<float>". */
+static const char *word_of(const char *kernel, size_t *length) {
+  const char *word = kernel, *end = kernel + strcspn(kernel, "<");
+  for (const char *p = kernel; p < end; p++)
+    if (!in_word(*p)) word = p + 1;
+  *length = (size_t)(end - word);
+  return word;
+}
+
+/* Where names stand in a list of so many parameters; false when it is no such list, or one without names. */
+static bool find_names(const char *list, int count, const char *first[], int length[]) {
+  for (int i = 0; i < count; i++) {
+    const char *end = end_of_type(list), *last = end, *type = list;
+    while (last > list && isspace((unsigned char)last[-1])) last--;
+    first[i] = last;
+    while (first[i] > list && in_word(first[i][-1])) first[i]--;
+    length[i] = (int)(last - first[i]);
+    while (type < first[i] && !in_word(*type)) type++;
+    if (length[i] == 0 || type == first[i] || find(first[i], (size_t)length[i]) >= 0) return false;
+    if (*end != (i + 1 < count ? ',' : ')')) return false;
+    list = end + 1;
+  }
+  return true;
+}
+
+/* Shows parameters with their names, where the source says them. `room` is for as much text again as the source has. */
+static void read_names(CnProgram *program, const char *source, char *room) {
+  const char *first[CN_MAX_PARAMETERS];
+  int length[CN_MAX_PARAMETERS];
+  size_t n = 0;
+  const char *word = word_of(program->kernel, &n), *end = source + strlen(source);
+  for (const char *p = source; n > 0 && (p = memmem(p, (size_t)(end - p), word, n)) != NULL; p++) {
+    const char *list = p + n;
+    while (isspace((unsigned char)*list)) list++;
+    if (*list != '(' || (p > source && in_word(p[-1]))) continue;
+    if (!find_names(list + 1, program->parameters, first, length)) continue;
+    for (int i = 0; i < program->parameters; i++) {
+      CnKernelParameter *it = &program->parameter[i];
+      it->shown = room;
+      room += 1 + sprintf(room, "%s%s%.*s", it->type, it->kind == CN_POINTER ? "" : " ", length[i], first[i]);
+    }
+    return;
+  }
+}
+
+CnErr cn_cuda_signature(CnProgram *program, char **text, const char *signature, const char *source) {
   int status = 0;
   char *demangled = __cxa_demangle(signature, NULL, NULL, &status);
   const char *list = demangled != NULL ? strstr(demangled, "(*)(") : NULL;
   CnErr e = CN_OK;
-  *text = demangled != NULL ? malloc(2 * strlen(demangled) + 16) : NULL; /* no name doubles its length */
+  size_t room = demangled != NULL ? 2 * strlen(demangled) + 16 : 0; /* bytes: no type doubles its length */
+  *text = demangled != NULL ? malloc(2 * room + strlen(source) + CN_MAX_PARAMETERS) : NULL;
   if (list == NULL)
     e = cn_cuda_fail(CN_EUSAGE, "kernel '%s': its parameters cannot be told from '%s'", program->kernel, signature);
   else if (*text == NULL)
@@ -124,6 +178,7 @@ CnErr cn_cuda_signature(CnProgram *program, char **text, const char *signature) 
   else
     e = read_types(program, list + 4, *text);
   free(demangled);
+  if (e == CN_OK) read_names(program, source, *text + room);
   if (e == CN_OK) return CN_OK;
   free(*text);
   *text = NULL;

@@ -112,19 +112,19 @@ static int kernel_new(lua_State *L) {
   return 1;
 }
 
-static void push_types(lua_State *L, const CnProgram *p) {
+static void push_parameters(lua_State *L, const CnProgram *p) {
   luaL_Buffer b;
   luaL_buffinit(L, &b);
   for (int i = 0; i < p->parameters; i++) {
     if (i > 0) luaL_addstring(&b, ", ");
-    luaL_addstring(&b, p->parameter[i].type);
+    luaL_addstring(&b, p->parameter[i].shown);
   }
   luaL_pushresult(&b);
 }
 
 static int kernel_tostring(lua_State *L) {
   Kernel *k = check_kernel(L, 1);
-  push_types(L, k->program);
+  push_parameters(L, k->program);
   lua_pushfstring(L, "cnas.Kernel: %s(%s)", k->program->kernel, lua_tostring(L, -1));
   return 1;
 }
@@ -156,7 +156,7 @@ static int wrong(lua_State *L, const Arguments *a, int i, const char *format, ..
   va_start(list, format);
   const char *problem = lua_pushvfstring(L, format, list);
   va_end(list);
-  return luaL_error(L, "kernel '%s': argument %d (%s) %s", a->program->kernel, i + 1, a->program->parameter[i].type,
+  return luaL_error(L, "kernel '%s': argument %d (%s) %s", a->program->kernel, i + 1, a->program->parameter[i].shown,
                     problem);
 }
 
@@ -215,7 +215,7 @@ static void read_whole(lua_State *L, Arguments *a, int i, int arg) {
 /* The arguments at `first` and behind, `count` of them. */
 static void read_arguments(lua_State *L, Arguments *a, int first, int count) {
   if (count != a->program->parameters) {
-    push_types(L, a->program);
+    push_parameters(L, a->program);
     luaL_error(L, "kernel '%s' takes %d arguments (%s), got %d", a->program->kernel, a->program->parameters,
                lua_tostring(L, -1), count);
   }
@@ -357,7 +357,7 @@ static int kernel_facts(lua_State *L) {
   set_text(L, "log", k->program->log);
   lua_createtable(L, k->program->parameters, 0);
   for (int i = 0; i < k->program->parameters; i++) {
-    lua_pushstring(L, k->program->parameter[i].type);
+    lua_pushstring(L, k->program->parameter[i].shown);
     lua_rawseti(L, -2, i + 1);
   }
   lua_setfield(L, -2, "parameters");

@@ -44,7 +44,7 @@ local Space = {}
 ---@class cnas.Genotype
 local Genotype = {}
 
----A kernel that `cnas.kernel` made. It shows the types of its parameters: "cnas.Kernel: swish(float *, const float *, long long)".
+---A kernel that `cnas.kernel` made. It shows its parameters: "cnas.Kernel: swish(float *y, const float *x, long long n)", without names that the text does not say plainly.
 ---@class cnas.Kernel
 ---@overload fun(grid: integer|integer[]|table, block?: integer|integer[], ...: any)
 local Kernel = {}
@@ -2555,7 +2555,7 @@ function cnas.subject.declare(spec) end
 ---@return table
 function cnas.subject.open(opt) end
 
----What is known of it: the fields of an entry of `cnas.kernel.list`, and { parameters, log }: the types of its parameters, and what the compiler said that was no error.
+---What is known of it: the fields of an entry of `cnas.kernel.list`, and { parameters, log }: a list of its parameters, as "const float *x", and what the compiler said that was no error.
 ---@return table
 function Kernel:facts() end
 
