@@ -58,7 +58,7 @@ typedef struct CnGpu {
   CnErr (*norm)(const struct CnCall *call, struct CnTensor *norm, const struct CnTensor *loss,
                 struct CnTensor *const *gradient, int count, bool reports);
   /* Moves parameters of call->dtype by call->attr, their gradients scaled by clip / (norm + 1e-6) when that is below 1
-  ** (`clip` 0: never). Where the norm is not finite nothing moves. */
+  ** (`clip` 0: never). Where the norm is not finite nothing moves. Also, without a norm, accumulate: in[0] += in[1]. */
   CnErr (*move)(const struct CnCall *call, const CnMoved *moved, int count, const struct CnTensor *norm, double clip);
   void (*work)(CnGpuWork *out);
   int64_t (*launches)(int op); /* those for a row of ops.def (CnOpId) */

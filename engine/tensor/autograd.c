@@ -9,7 +9,11 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "tensor/additions.h"
 #include "tensor/watch.h"
+
+/* To gradients of leaves, of the walk that this thread is on; NULL: they are made at once. */
+static _Thread_local CnAdditions *put_off;
 
 typedef struct Saved {
   CnTensor *tensor; /* detached alias, or NULL */
@@ -348,6 +352,11 @@ static CnErr add_to_source(Source *source, CnTensor **g, CnTensor **factor) {
   }
   CN_TRY(multiply_out(g, factor));
   if (r) CN_TRY(multiply_out(&r->gradient, &r->factor));
+  if (!r && put_off && source->leaf->grad) {
+    bool put;
+    CN_TRY(cn_additions_put(put_off, source->leaf->grad, *g, &put));
+    if (put) return CN_OK;
+  }
   return add_gradient(r ? &r->gradient : &source->leaf->grad, *g);
 }
 
@@ -387,6 +396,7 @@ static CnErr settle(CnNode *node, const CnLeafListener *listener, CnErr e) {
 static CnErr step_back(CnNode *node, bool retain) {
   CnTensor *gin[CN_MAX_INPUTS] = { NULL }, *factor[CN_MAX_INPUTS] = { NULL };
   cn_work.owner = node->owner;
+  if (!node->op && put_off) CN_TRY(cn_additions_make(put_off)); /* a callback may look at gradients */
   CnErr e = run_node(node, gin, factor);
   for (int i = 0; i < node->nout; i++) /* before delivery: a view's gin may share its storage */
     gradient_clear(&node->result[i]);
@@ -457,7 +467,12 @@ CnErr cn_backward_heard(CnTensor *loss, CnTensor *gradient, bool retain, const C
   bool before = cn_grad_enable(false);
   CnWork work = cn_work;
   cn_work.backward = true;
-  CnErr e = backward(loss, gradient, retain, listener);
+  CnAdditions additions = { 0, 0, NULL }, *outer = put_off;
+  put_off = listener ? NULL : &additions; /* who listens is told of gradients that are there */
+  CnErr e = backward(loss, gradient, retain, listener), added = cn_additions_make(&additions);
+  put_off = outer;
+  cn_additions_free(&additions);
+  if (e == CN_OK) e = added;
   cn_work = work;
   cn_grad_enable(before);
   return e;

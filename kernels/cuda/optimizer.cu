@@ -110,6 +110,16 @@ template <class T> struct Adam {
   }
 };
 
+/* param += grad: the row accumulate, of many. */
+template <class T> struct AddUp {
+  static constexpr int TENSORS = 2;
+  typedef Nothing Each;
+  T grad_scale;
+  explicit AddUp(const CnCall *call) : grad_scale(attribute<T>(call, 0)) {}
+  static Each each(const CnCall *, int64_t) { return {}; }
+  __device__ void operator()(const Each &, T scale, T &param, T grad, T *, T *) const { param = param + scale * grad; }
+};
+
 /* ---------------------------------------------------------------- moving */
 
 template <class T, class Rule> using Moves = List<T, Rule::TENSORS, typename Rule::Each>;
@@ -128,7 +138,8 @@ __global__ void __launch_bounds__(THREADS) move_pieces(const __grid_constant__ M
   }
   int entry = list.find();
   const typename Rule::Each of = list.each[entry];
-  T *param = list.at[0][entry], *grad = list.at[1][entry], *first = list.at[2][entry], *second = NULL;
+  T *param = list.at[0][entry], *grad = list.at[1][entry], *first = NULL, *second = NULL;
+  if constexpr (Rule::TENSORS > 2) first = list.at[2][entry];
   if constexpr (Rule::TENSORS > 3) second = list.at[3][entry];
   bool packed = is_packed<4>(param) && is_packed<4>(grad) && is_packed<4>(first) && is_packed<4>(second);
   int64_t end = list.piece_end(entry);
@@ -180,8 +191,11 @@ template <class T> CnErr adam_step_forward(CnCall *call) {
 
 template <class T>
 CnErr move_as(const CnCall *call, const CnMoved *moved, int count, const double *norm, double clip) {
-  return call->op->id == CN_OP_sgd_step ? move_all<T, Sgd<T>>(call, moved, count, norm, clip)
-                                        : move_all<T, Adam<T>>(call, moved, count, norm, clip);
+  switch (call->op->id) {
+    case CN_OP_sgd_step: return move_all<T, Sgd<T>>(call, moved, count, norm, clip);
+    case CN_OP_adam_step: return move_all<T, Adam<T>>(call, moved, count, norm, clip);
+    default: return move_all<T, AddUp<T>>(call, moved, count, norm, clip);
+  }
 }
 
 /* ---------------------------------------------------------------- the norm */

@@ -194,4 +194,34 @@ T.describe("a step on the GPU", function()
     local status, out, err = T.run { arg[0], arg[#arg], seconds = 300, env = { CNAS_GPU_CACHE = "1" } }
     T.equal(status, 0, (out .. err):sub(1, 2000))
   end)
+
+  T.it("adds gradients of several batches in a handful of launches", function()
+    local function train(device)
+      local list, rng, work = {}, cnas.rng(9, "weights"), nil
+      for i = 1, 200 do
+        local dtype = i > 190 and "f64" or "f32"
+        list[i] = cnas.randn(3 + i % 5, { rng = rng }):to(dtype):to(device):requires_grad_(true)
+      end
+      local square = cnas.op { name = "square", -- looks at a gradient on its way back
+        forward = function(ctx, x) ctx.x = x return x * x end,
+        backward = function(ctx, gy) return gy * ctx.x * 2 + (list[1].grad and list[1].grad:sum() * 0 or 0) end }
+      for batch = 1, 3 do
+        local loss
+        for i, p in ipairs(list) do
+          local part = (p * (batch + i)):sum() + (i % 50 == 0 and (p * p):sum() or 0)
+          if i == 100 then part = square(p):sum() end
+          part = part:to "f64"
+          loss = loss and loss + part or part
+        end
+        if device == "cpu" then loss:backward() else work = work_of(function() loss:backward() end) end
+      end
+      local seen = {}
+      for i, p in ipairs(list) do seen[i] = bits(p.grad) end
+      return seen, work
+    end
+    local here, there, work = train "cpu", train "cuda"
+    T.equal(there, here)
+    T.truthy(work.rows.accumulate <= 12, work.rows.accumulate .. " launches to add gradients")
+    T.equal(work.waits, 0)
+  end)
 end)
