@@ -36,6 +36,8 @@ T.describe("a device", function()
     if with_gpu then T.skip("this machine has a GPU") end
     local e = T.raises('no device "cuda": ', cnas.zeros, 2, { device = "cuda" })
     T.truthy(not tostring(e):find("\n", 1, true), "one line")
+    T.raises('no device "cuda": ', cnas.kernel, { name = "k", source = "__global__ void k() {}" })
+    T.raises('no device "cuda": ', cnas.kernel.list)
   end)
 
   -- What the program says of a module, or of the machine that the CPU plays, where it is asked for a GPU and where not.
