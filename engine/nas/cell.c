@@ -142,19 +142,25 @@ static CnErr keep_in_precision(const Cell *c, CnFeature *f) {
   return c->precision == CN_BF16 ? cn_feature_to(f, CN_BF16) : CN_OK;
 }
 
+/* A one for each image, made for the first edge of a call that asks. */
+static CnErr ones_for(CnTensor **ones, const CnFeature *y) {
+  CnDtype dtype = cn_dtype_real(y->x[0]->dtype);
+  if (*ones != NULL && (*ones)->dtype == dtype) return CN_OK;
+  cn_tensor_unref(*ones);
+  *ones = NULL;
+  CN_TRY(cn_tensor_new(ones, dtype, cn_feature_device(y), 1, y->x[0]->shape));
+  return cn_apply1(NULL, CN_OP_fill, *ones, (CnAttr[]){ { .f = 1 } });
+}
+
 /* What drop-path leaves of an edge: for each image 0 or 1/(1-p), as an (N) tensor; none for an identity. */
-static CnErr draw_keep(CnTensor **out, const CnModule *op, const CnFeature *y, const CnCellCall *call) {
+static CnErr draw_keep(CnTensor **out, const CnModule *op, const CnFeature *y, const CnCellCall *call,
+                       CnTensor **ones) {
   *out = NULL;
   if (call->drop_path <= 0 || cn_identity_is(op)) return CN_OK;
-  CnTensor *ones;
-  int64_t images = y->x[0]->shape[0];
   CnAttr attr[CN_MAX_ATTRS] = { { .f = call->drop_path } };
-  cn_attr_rng(attr + 1, call->noise, images);
-  CN_TRY(cn_tensor_new(&ones, cn_dtype_real(y->x[0]->dtype), cn_feature_device(y), 1, &images));
-  CnErr e = cn_apply1(NULL, CN_OP_fill, ones, (CnAttr[]){ { .f = 1 } });
-  if (e == CN_OK) e = cn_apply1(out, CN_OP_drop_path, ones, attr);
-  cn_tensor_unref(ones);
-  return e;
+  cn_attr_rng(attr + 1, call->noise, y->x[0]->shape[0]);
+  CN_TRY(ones_for(ones, y));
+  return cn_apply1(out, CN_OP_drop_path, *ones, attr);
 }
 
 /* The edges into one node that have run: at most two, no "none" among them. */
@@ -162,6 +168,7 @@ typedef struct Edges {
   int count;
   CnFeature y[2];
   CnTensor *keep[2];
+  CnTensor **ones; /* the call's, see ones_for */
 } Edges;
 
 static CnErr run_edge(const Cell *c, CnModule *op, const CnFeature *x, Edges *edges, const CnCellCall *call) {
@@ -170,7 +177,7 @@ static CnErr run_edge(const Cell *c, CnModule *op, const CnFeature *x, Edges *ed
   CN_TRY(cn_module_pass(op, &edges->y[i], x));
   edges->count++;
   CN_TRY(keep_in_precision(c, &edges->y[i]));
-  return draw_keep(&edges->keep[i], op, &edges->y[i], call);
+  return draw_keep(&edges->keep[i], op, &edges->y[i], call, edges->ones);
 }
 
 /* Zeros of a node's shape, which follows from the preprocessed input's. */
@@ -184,8 +191,9 @@ static CnErr zero_node(const Cell *c, const CnSpec *input, CnDevice device, CnFe
 }
 
 /* A node is written down, because several read it. */
-static CnErr run_node(const Cell *c, const Route *r, int to, CnFeature state[STATES], const CnCellCall *call) {
-  Edges edges = { 0 };
+static CnErr run_node(const Cell *c, const Route *r, int to, CnFeature state[STATES], const CnCellCall *call,
+                      CnTensor **ones) {
+  Edges edges = { .ones = ones };
   CnErr e = CN_OK;
   for (int i = 0; i < r->arch->count && e == CN_OK; i++) {
     const CnTriple *t = &r->arch->triple[i];
@@ -207,13 +215,16 @@ static CnErr run_node(const Cell *c, const Route *r, int to, CnFeature state[STA
 static CnErr run_nodes(const Cell *c, const Route *r, CnFeature state[STATES], const CnCellCall *call) {
   CnSpec input = cn_feature_spec(&state[0]);
   CnDevice device = cn_feature_device(&state[0]);
-  for (int to = 2; to < c->nodes + 2; to++) {
-    CN_TRY(run_node(c, r, to, state, call));
-    if (state[to].count == 0) CN_TRY(zero_node(c, &input, device, &state[to]));
-    for (int f = 0; f < 2; f++)
+  CnTensor *ones = NULL;
+  CnErr e = CN_OK;
+  for (int to = 2; to < c->nodes + 2 && e == CN_OK; to++) {
+    e = run_node(c, r, to, state, call, &ones);
+    if (e == CN_OK && state[to].count == 0) e = zero_node(c, &input, device, &state[to]);
+    for (int f = 0; f < 2 && e == CN_OK; f++)
       if (r->last_reader[f] <= to) cn_feature_clear(&state[f]);
   }
-  return CN_OK;
+  cn_tensor_unref(ones);
+  return e;
 }
 
 /* The output: nodes whose channels count as joined. */
