@@ -13,10 +13,10 @@
 #endif
 
 #include "kernels/cpu/kernel.h"
-
 #define CN_INLINE static inline __attribute__((always_inline))
+#ifndef CN_UNROLL
 #define CN_UNROLL(n) CN_PRAGMA_(GCC unroll n)
-
+#endif
 /* Which of the threads of a CN_PARALLEL_FOR this is: chooses scratch memory, never results. */
 CN_INLINE int thread_index(void) { return omp_get_thread_num(); }
 

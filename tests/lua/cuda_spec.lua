@@ -146,6 +146,12 @@ T.describe("on the GPU", function()
     for i = 1, 2 do compare("gradient", gradients.cuda[i]:to "cpu", gradients.cpu[i], LIMITS.f32) end
   end)
 
+  T.it("a tensor that is too large is an error, after which all goes on", function()
+    local e = T.raises("cuda:0: no memory for 70368744177664 bytes", cnas.empty, 1 << 44, { device = "cuda" })
+    T.contains(e, "use a smaller batch")
+    T.equal(cnas.ones(3, { device = "cuda" }):sum():item(), 3)
+  end)
+
   T.it("a wrong index is an error when the result is read", function()
     local table_of = cnas.ones(5, 3, { device = "cuda" })
     local chosen = table_of:embedding(cnas.tensor({ 1, 4, 5, -1 }, { dtype = "i64" }):to("cuda"))

@@ -106,6 +106,28 @@ T.describe("the round on a GPU", function()
     T.contains(err, "no program /nowhere/cnas")
   end)
 
+  T.it("reads what ptxas says", function()
+    local folder = T.folder()
+    local function kernel(name, gpu, stack, spilled, registers)
+      return ("ptxas info    : Compiling entry function '%s' for '%s'\nptxas info    : Function properties for %s\n"
+        .. "    %d bytes stack frame, %d bytes spill stores, %d bytes spill loads\n"
+        .. "ptxas info    : Used %d registers, used 1 barriers, 96 bytes smem\nptxas info    : Compile time = 1 ms\n"
+        ):format(name, gpu, name, stack, spilled, spilled, registers)
+    end
+    T.write(folder .. "/usage", kernel("void a<(anonymous namespace)::Of<float, 4> >(long, float*)", "sm_80", 8, 8, 40)
+      .. kernel("void a<double>(long, double*)", "sm_80", 0, 0, 24) .. kernel("void b(int)", "sm_90", 16, 0, 30)
+      .. kernel("void b(int)", "sm_90", 16, 0, 30))
+    local status, out, err = T.run { here .. "/gpu/registers.lua", folder .. "/usage", folder .. "/out", "2048" }
+    T.equal({ status, err }, { 0, "" })
+    local report = T.read(folder .. "/out")
+    T.equal(out, report)
+    for _, text in ipairs { "has 2 KiB", "sm_80          2               40            1            0",
+                            "sm_90          1               30            0            1",
+                            "a<Of<float, 4>>\n      sm_80 8+8, 40", "b\n      sm_90 16", "24-40         -      96" } do
+      T.contains(report, text)
+    end
+  end)
+
   T.it("reads what ncu writes", function()
     local list, total = require "ncu".read(table.concat({
       '"ID","Kernel Name","dram__bytes.sum","gpu__time_duration.sum"', '"","","byte","ns"',
