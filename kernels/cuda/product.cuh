@@ -50,6 +50,9 @@ __device__ inline void leave_sums(const double (&sum)[SUMS][4], int64_t column, 
   }
 }
 
+/* Blocks of a product that a multiprocessor has registers for: with more, the compiler would spill what factors need. */
+template <class R> constexpr int BLOCKS_AT_ONCE = sizeof(R) == 4 ? 2 : 1;
+
 /* One step of a tile: sum += a * b, both (inner, …) in shared memory. */
 template <class R, int M, int N, int ROWS>
 __device__ inline void multiply_step(const R (&a)[STEP][M + 4], const R (&b)[STEP][N + 4], int x, int y,
@@ -70,7 +73,7 @@ __device__ inline void multiply_step(const R (&a)[STEP][M + 4], const R (&b)[STE
 
 /* Grid: ranges of tiles of pixels, tiles of columns, parts. */
 template <int N, class A, class B, class S>
-__global__ void __launch_bounds__(THREADS)
+__global__ void __launch_bounds__(THREADS, BLOCKS_AT_ONCE<typename A::Real>)
     multiply_images_kernel(int64_t pixels, int depth, int columns, int64_t tiles, const __grid_constant__ A a,
                            const __grid_constant__ B b, const __grid_constant__ S store, double *partial) {
   typedef typename A::Real R;
@@ -194,7 +197,7 @@ template <class R> struct WeightSums {
 /* out (K,N) = a (pixels,K) transposed * g (pixels,N), for a slice of pixels. Grid: tiles of K and of N, parts, slices.
 ** g is a loader as a is. */
 template <int N, class A, class G>
-__global__ void __launch_bounds__(THREADS)
+__global__ void __launch_bounds__(THREADS, BLOCKS_AT_ONCE<typename A::Real>)
     weigh_images_kernel(int64_t pixels, int64_t slice, const __grid_constant__ A a, const __grid_constant__ G g,
                         const __grid_constant__ WeightSums<typename A::Real> out) {
   typedef typename A::Real R;

@@ -143,7 +143,8 @@ end
 twice("search", "curriculum_search")
 twice("evaluate", "evaluate")
 
--- A tool of compute-sanitizer on the tests of the operations: each row a process of its own, several at once.
+-- A tool of compute-sanitizer on the tests of the operations: each row a process of its own, several at once. Memory
+-- comes from the driver, block by block, so that the tool knows where each ends.
 local function sanitizer(tool, round, seconds)
   if not installed "compute-sanitizer" then round.skip "compute-sanitizer is not installed" end
   local rows = {}
@@ -154,8 +155,9 @@ local function sanitizer(tool, round, seconds)
   cnas.file.write(folder .. "/rows", table.concat(rows, "\n") .. "\n")
   local one = ("compute-sanitizer --tool %s --error-exitcode 9 %s"):format(tool,
               spec(round, "cuda_spec.lua", "on the GPU ROW does"))
-  cnas.file.write(folder .. "/one", ("%stimeout -k 3 %d %s >%s/$1.log 2>&1; echo $1 $? >>%s/ended"):format(
-                  beside, math.max(5, math.floor(seconds * 0.8)), one:gsub("ROW", "'$1'"), folder, folder))
+  one = one:gsub("ROW", "'$1'")
+  cnas.file.write(folder .. "/one", ("%sCNAS_GPU_CACHE=0 timeout -k 3 %d %s >%s/$1.log 2>&1; echo $1 $? >>%s/ended"
+                  ):format(beside, math.max(5, math.floor(seconds * 0.8)), one, folder, folder))
   return { jobs.start(tool, seconds, ("xargs -P %d -I@ sh %s/one @ <%s/rows"):format(
                       math.max(2, (cnas.machine().processor.count or 2) // 2), folder, folder)) }
 end
